@@ -28,14 +28,12 @@ SLUG_LENGTH = 63
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 RESERVED_SLUGS = frozenset(
     """
-    about accept account accounts admin api app assets audit auth billing cabinet cmdop config connect console
-    dashboard decline details dev device devices docs email events export favicon feedback graphql guest health help
-    home host hosts images internal invitation invitations invite invites key keys live localhost login logout
-    machine machines mail me media member members metrics mode new none null oauth oidc onboarding operator owner
-    password ping plans policy pricing prod profile public purge ready register relay reset restore root saml scim
-    security server session sessions settings shell signin signout signup slack slug-preview sso static status
-    stream support system team teams tenant terms test token tokens undefined usage user users version webhook
-    webhooks well-known workspace workspaces ws www
+    about accept account accounts admin api app assets audit auth billing cabinet cmdop config dashboard decline
+    details device devices docs email events export favicon graphql health help internal invitation invitations
+    invite invites key keys localhost login logout machine machines mail me member members metrics new oauth oidc
+    password policy profile ready register relay restore root saml scim security server session sessions settings
+    shell signin signout signup slack slug-preview sso static status stream support system tenant token tokens usage
+    user users version webhook webhooks well-known workspace workspaces ws www
     """.split()
 )
 
