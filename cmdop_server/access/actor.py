@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cmdop_wire.vocab import Scope
+from cmdop_wire.vocab import Reach, Scope
 
 
 class ActorKind(StrEnum):
@@ -32,6 +32,7 @@ class Actor:
     workspace_id: str | None = None
     scopes: frozenset[Scope] | None = None  # None: not a key, no narrowing
     sign_in_id: str | None = None
+    reach: Reach | None = None  # of the sign-in: what its holder may list and exchange for (D-16)
     request_id: str = ""
     address: str = ""
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cmdop_server.access.actor import Actor
-from cmdop_wire.vocab import Action, ErrorCode
+from cmdop_wire.vocab import AccountAction, Action, ErrorCode
 
 
 class Refused(Exception):
@@ -27,11 +27,14 @@ class NotFound(Refused):
 class Forbidden(Refused):
     """The actor sees the object but lacks the right; the outermost frame audits it, coalesced (D-30)."""
 
-    def __init__(self, actor: Actor, action: Action, workspace_id: str, reason: str, target: str = "") -> None:
+    def __init__(
+        self, actor: Actor, action: Action | AccountAction, workspace_id: str, reason: str, target: str = ""
+    ) -> None:
         super().__init__(ErrorCode.FORBIDDEN, f"not allowed: {reason}", action=str(action))
         self.actor = actor
         self.action = action
         self.workspace_id = workspace_id
+        self.reason = reason
         self.target = target
 
 
