@@ -153,6 +153,23 @@ class GateMode(StrEnum):
     BYPASS = "bypass"
 
 
+class GateVerdict(StrEnum):
+    """What a rule of the gate says; deny stands before ask, ask before allow (D-25)."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ASK = "ask"
+
+
+class GateOperation(StrEnum):
+    """Every remote operation that the gate checks (D-25)."""
+
+    EXECUTE_COMMAND = "execute_command"
+    SESSION = "session"
+    READ_FILE = "read_file"
+    WRITE_FILE = "write_file"
+
+
 class Reach(StrEnum):
     """What an approved sign-in may enter (D-16)."""
 

@@ -11,13 +11,20 @@ def new_event_id() -> str:
 
 
 class Chain(models.Model):
-    """The head of one workspace's log; locked by whoever appends, so the sequence has no gaps (D-30)."""
+    """The head of one workspace's log; locked by whoever appends, so the sequence has no gaps (D-30).
+
+    ``public_key`` is the key that signed. ``latest_at`` and ``clock_skew`` (microseconds) bound how far an event's
+    time ever lay before that of an earlier one, so that a question about time becomes a range of the sequence.
+    """
 
     workspace_id = models.CharField(max_length=40, primary_key=True)
     seq = models.BigIntegerField(default=0)
     hash = models.CharField(max_length=64, default="")
     signature = models.CharField(max_length=128, default="")
     signed_at = models.DateTimeField(null=True)
+    public_key = models.CharField(max_length=64, default="")
+    latest_at = models.DateTimeField(null=True)
+    clock_skew = models.BigIntegerField(default=0)
 
 
 class Event(models.Model):
@@ -32,6 +39,7 @@ class Event(models.Model):
     actor_label = models.CharField(max_length=320)
     credential_id = models.CharField(max_length=40, null=True)
     action = models.CharField(max_length=60)
+    noun = models.CharField(max_length=60)  # the action's part before the first dot, for `member.*`; not hashed
     result = models.CharField(max_length=10)
     reason = models.CharField(max_length=300, default="")
     target_type = models.CharField(max_length=30)
@@ -49,8 +57,11 @@ class Event(models.Model):
         ]
         indexes = [
             models.Index(fields=["workspace_id", "actor_id", "seq"], name="event_by_actor"),
+            models.Index(fields=["workspace_id", "actor_label", "seq"], name="event_by_actor_label"),
             models.Index(fields=["workspace_id", "action", "seq"], name="event_by_action"),
+            models.Index(fields=["workspace_id", "noun", "seq"], name="event_by_noun"),
             models.Index(fields=["workspace_id", "target_id", "seq"], name="event_by_target"),
+            models.Index(fields=["workspace_id", "target_label", "seq"], name="event_by_target_label"),
             models.Index(fields=["workspace_id", "at", "seq"], name="event_by_time"),
         ]
 

@@ -1,0 +1,176 @@
+"""The doors into a workspace: every row of a tenant leaves through one of these, actor first.
+
+A stranger and a random id take the same path to the same «no such workspace» (D-9).
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django.db.models import CharField, Count, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from cmdop_server.access.actor import Actor, ActorKind
+from cmdop_server.access.errors import Forbidden, Invalid, NotFound
+from cmdop_server.access.policy import Facts, authorized_actions, decide
+from cmdop_server.accounts.queries import fold_email
+from cmdop_server.workspaces.models import Membership, SlugClaim, Workspace
+from cmdop_server.workspaces.ranks import refusal_to_touch
+from cmdop_wire.ids import check_slug, derive_slug, is_id, is_slug, suffixed_slug
+from cmdop_wire.vocab import Action, Reach, Role, WorkspaceKind, WorkspaceState
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A workspace as one actor sees it: with the facts that decisions are made of, and its number of members.
+
+    ``role`` is ``None`` for a workspace key and for the operator.
+    """
+
+    workspace: Workspace
+    facts: Facts
+    role: Role | None
+    members: int = field(compare=False, default=0)
+
+
+class SlugPreview(NamedTuple):
+    """What a slug would be, whether it is free, and a free one when it is not."""
+
+    slug: str
+    available: bool
+    suggestion: str | None
+
+
+def _named(ref: str) -> QuerySet[Workspace]:
+    if is_id(ref, "workspace"):
+        return Workspace.objects.filter(public_id=ref)
+    return Workspace.objects.filter(slug=ref) if is_slug(ref) else Workspace.objects.none()
+
+
+def _with_facts(rows: QuerySet[Workspace], actor: Actor) -> QuerySet[Workspace]:
+    own = Membership.objects.filter(workspace=OuterRef("pk"), account__public_id=actor.account_id)
+    all_of_it = Membership.objects.filter(workspace=OuterRef("pk")).order_by().values("workspace")
+    return rows.annotate(
+        own_role=Subquery(own.values("role")[:1]) if actor.account_id else Value(None, output_field=CharField()),
+        member_count=Coalesce(
+            Subquery(all_of_it.annotate(count=Count("pk")).values("count"), output_field=IntegerField()), 0
+        ),
+    )
+
+
+def _seen(actor: Actor, workspace: Workspace) -> Seen:
+    stored: str | None = workspace.own_role  # type: ignore[attr-defined] # annotated in _with_facts
+    members: int = workspace.member_count  # type: ignore[attr-defined]
+    facts = facts_about(actor, workspace, Role(stored) if stored else None)
+    return Seen(workspace, facts, facts.role, members)
+
+
+def facts_about(actor: Actor, workspace: Workspace, role: Role | None) -> Facts:
+    """Return what ``decide`` needs to know of this actor in this workspace, given the role read just now."""
+    return Facts(
+        role=role,
+        state=WorkspaceState(workspace.state),
+        bound=actor.workspace_id in (None, workspace.public_id),
+    )
+
+
+def check(actor: Actor, action: Action, seen_workspace: Workspace, facts: Facts) -> None:
+    """Raise ``NotFound`` for a stranger, ``Forbidden`` for somebody who sees the workspace but lacks the right."""
+    decision = decide(actor, action, facts)
+    if not decision.visible:
+        raise NotFound("workspace")
+    if not decision.allowed:
+        raise Forbidden(actor, action, seen_workspace.public_id, decision.reason)
+
+
+def workspace_for(actor: Actor, ref: str, action: Action) -> Seen:
+    """Return the workspace with this id or slug for an actor who may do ``action`` in it, in one query.
+
+    Raises ``NotFound`` for strangers and unknown names alike, ``Forbidden`` for members without the right (D-9).
+    """
+    workspace = _with_facts(_named(ref), actor).first()
+    if workspace is None:
+        raise NotFound("workspace")
+    seen = _seen(actor, workspace)
+    check(actor, action, workspace, seen.facts)
+    return seen
+
+
+def workspaces_of(actor: Actor) -> list[Seen]:
+    """Return the workspaces that the actor may enter, by slug, in one query.
+
+    One for a key or a sign-in for one workspace; all memberships for a cabinet session or a sign-in for all (D-16);
+    everything for the operator.
+    """
+    rows = _with_facts(Workspace.objects.all(), actor).order_by("slug")
+    if actor.workspace_id is not None and (actor.is_key or actor.reach is not Reach.ALL):
+        rows = rows.filter(public_id=actor.workspace_id)
+    elif actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM):
+        rows = rows.filter(memberships__account__public_id=actor.account_id)
+    found = []
+    for workspace in rows:
+        seen = _seen(actor, workspace)
+        if not actor.is_key:  # a sign-in for all enters each of its workspaces through a family bound to it
+            seen = Seen(workspace, Facts(seen.role, seen.facts.state), seen.role, seen.members)
+        if decide(actor, Action.WORKSPACE_VIEW, seen.facts).visible:
+            found.append(seen)
+    return found
+
+
+def members_for(
+    actor: Actor, ref: str, *, email: str | None = None, after: int = 0, limit: int | None = None
+) -> list[Membership]:
+    """Return the workspace's memberships with their accounts, in order of joining, for who may list them.
+
+    ``email`` narrows to one address; ``after`` and ``limit`` page by the membership's primary key.
+    """
+    seen = workspace_for(actor, ref, Action.MEMBER_LIST)
+    rows = seen.workspace.memberships.select_related("account", "workspace").filter(pk__gt=after).order_by("pk")
+    if email is not None:
+        folded = fold_email(email)
+        rows = rows.filter(account__email=folded) if folded.isprintable() else rows.none()
+    return list(rows if limit is None else rows[:limit])
+
+
+def member_actions(actor: Actor, facts: Facts, membership: Membership) -> list[Action]:
+    """Return what the actor may do to this member by role and rank (D-8); to oneself: leave, or step down."""
+    theirs = Role(membership.role)
+    is_self = actor.account_id == membership.account.public_id
+    among = {Action.MEMBER_UPDATE_ROLE, Action.MEMBER_LEAVE if is_self else Action.MEMBER_REMOVE}
+    if refusal_to_touch(actor, facts.role, theirs) is not None:
+        among = set()
+    return authorized_actions(actor, facts, frozenset(among))
+
+
+def personal_workspace_of(account_id: str) -> Workspace | None:
+    """Return the account's personal workspace, where account-level events are recorded (D-4)."""
+    return Workspace.objects.filter(
+        kind=WorkspaceKind.PERSONAL, memberships__account__public_id=account_id, memberships__role=Role.OWNER
+    ).first()
+
+
+def free_slug(slug: str) -> str:
+    """Return the first of ``slug-2``, ``slug-3`` … that nobody has ever used."""
+    number = 2
+    while True:
+        candidates = [suffixed_slug(slug, number + step) for step in range(50)]
+        taken = set(SlugClaim.objects.filter(slug__in=candidates).values_list("slug", flat=True))
+        for candidate in candidates:
+            if candidate not in taken:
+                return candidate
+        number += len(candidates)
+
+
+def slug_preview(*, name: str = "", slug: str = "") -> SlugPreview:
+    """Return what ``slug``, or else the slug that ``name`` suggests, would come to; ``Invalid`` when nothing does."""
+    wanted = slug or derive_slug(name)
+    if not wanted:
+        raise Invalid("no slug can be made of this name", hint="give one with --slug", field="slug")
+    try:
+        check_slug(wanted)
+    except ValueError as broken:
+        if not is_slug(wanted):
+            raise Invalid(str(broken), field="slug") from None
+        return SlugPreview(wanted, False, free_slug(wanted))  # a reserved word
+    if SlugClaim.objects.filter(slug=wanted).exists():
+        return SlugPreview(wanted, False, free_slug(wanted))
+    return SlugPreview(wanted, True, None)
