@@ -1,0 +1,270 @@
+"""Everything that can go wrong, one class per family of codes; the only place that turns an answer into an exception.
+
+CMDOPError
+├── AuthenticationError        unauthenticated · no_credential · invalid_key · signed_out
+│   └── GrantError             authorization_pending · slow_down · access_denied · expired_token · invalid_grant
+│                              · unsupported_grant_type (RFC 8628 §3.5, RFC 6749 §5.2)
+├── PermissionDenied           forbidden
+├── NotFound                   not_found
+├── Gone                       gone
+├── Conflict                   conflict · slug_taken · name_taken · last_owner · personal_workspace
+│   └── LimitReached           limit_reached
+├── InvalidRequest             malformed · invalid · method_not_allowed · too_large · unsupported_media_type
+│                              · idempotency_mismatch
+├── RateLimited                rate_limited
+├── ServiceUnavailable         unavailable · internal
+├── Unreachable                unreachable
+│   ├── TimedOut               timed_out
+│   └── UntrustedServer        untrusted_server
+├── UnexpectedAnswer           unexpected_answer · redirected
+├── WrongOrigin                wrong_origin · insecure_server (D-23)
+└── LocalStateError            local_state · store_unreachable
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from cmdop_wire.vocab import ErrorCode
+
+
+class LocalCode(StrEnum):
+    """Codes of failures that no server reported; they never travel in the envelope."""
+
+    NO_CREDENTIAL = "no_credential"
+    INVALID_KEY = "invalid_key"
+    SIGNED_OUT = "signed_out"
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    UNTRUSTED_SERVER = "untrusted_server"
+    UNEXPECTED_ANSWER = "unexpected_answer"
+    REDIRECTED = "redirected"
+    WRONG_ORIGIN = "wrong_origin"
+    INSECURE_SERVER = "insecure_server"
+    LOCAL_STATE = "local_state"
+    STORE_UNREACHABLE = "store_unreachable"
+
+
+class CMDOPError(Exception):
+    """The root. ``message`` is a lower-case sentence, ``hint`` a command to paste or ``""``.
+
+    ``request_id`` is what the server's log knows the request by, ``http_status`` its answer (both ``None`` when
+    there was none), ``transient`` tells whether the same call may succeed later, ``details`` is the envelope's.
+    """
+
+    default_code: str = ErrorCode.INTERNAL
+    is_transient: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str = "",
+        request_id: str | None = None,
+        http_status: int | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = str(code or self.default_code)
+        self.hint = hint
+        self.request_id = request_id
+        self.http_status = http_status
+        self.details: dict[str, Any] = dict(details or {})
+
+    @property
+    def transient(self) -> bool:
+        """Tell whether the same call may succeed later, unchanged."""
+        return self.is_transient
+
+
+class AuthenticationError(CMDOPError):
+    """There is no usable credential; signing in or another key helps."""
+
+    default_code = ErrorCode.UNAUTHENTICATED
+
+
+class GrantError(AuthenticationError):
+    """The device grant or a refresh was answered in RFC 8628 or RFC 6749 vocabulary."""
+
+    default_code = ErrorCode.INVALID_GRANT
+
+    @property
+    def transient(self) -> bool:
+        """Tell whether polling goes on: nobody has answered at the approval page yet."""
+        return self.code in (ErrorCode.AUTHORIZATION_PENDING, ErrorCode.SLOW_DOWN)
+
+
+class PermissionDenied(CMDOPError):
+    """The object is visible, the act is not allowed; the message names the missing right (D-9)."""
+
+    default_code = ErrorCode.FORBIDDEN
+
+
+class NotFound(CMDOPError):
+    """There is no such object for this credential (D-9)."""
+
+    default_code = ErrorCode.NOT_FOUND
+
+
+class Gone(CMDOPError):
+    """The object was here once and never comes back."""
+
+    default_code = ErrorCode.GONE
+
+
+class Conflict(CMDOPError):
+    """The change contradicts what is there; ``details`` may carry a suggestion."""
+
+    default_code = ErrorCode.CONFLICT
+
+
+class LimitReached(Conflict):
+    """A cap of the plan or of D-12 is reached."""
+
+    default_code = ErrorCode.LIMIT_REACHED
+
+
+class InvalidRequest(CMDOPError):
+    """The request means nothing acceptable; ``details["field"]`` names the field where there is one."""
+
+    default_code = ErrorCode.INVALID
+
+
+class RateLimited(CMDOPError):
+    """Too many requests; ``details["retry_after"]`` is in seconds when the server named a time."""
+
+    default_code = ErrorCode.RATE_LIMITED
+    is_transient = True
+
+
+class ServiceUnavailable(CMDOPError):
+    """The server answered that it cannot now."""
+
+    default_code = ErrorCode.UNAVAILABLE
+    is_transient = True
+
+
+class Unreachable(CMDOPError):
+    """No answer came: refused, reset, no such host."""
+
+    default_code = LocalCode.UNREACHABLE
+    is_transient = True
+
+
+class TimedOut(Unreachable):
+    """No answer came in time."""
+
+    default_code = LocalCode.TIMED_OUT
+
+
+class UntrustedServer(Unreachable):
+    """The server's certificate is not the pinned one, or nobody trusted vouches for it."""
+
+    default_code = LocalCode.UNTRUSTED_SERVER
+    is_transient = False
+
+
+class UnexpectedAnswer(CMDOPError):
+    """Something answered, but not as the API does: no JSON, wrong shape, too large, a redirect."""
+
+    default_code = LocalCode.UNEXPECTED_ANSWER
+
+
+class WrongOrigin(CMDOPError):
+    """A credential was about to leave for a server that it does not belong to, or in clear (D-23)."""
+
+    default_code = LocalCode.WRONG_ORIGIN
+
+
+class LocalStateError(CMDOPError):
+    """A local file or credential store cannot be used; ``path`` names it and it was left as it is."""
+
+    default_code = LocalCode.LOCAL_STATE
+
+    def __init__(self, message: str, *, path: object = None, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message, code=code, hint=hint, details={"path": str(path)} if path is not None else None)
+        self.path = None if path is None else str(path)
+
+
+BY_CODE: dict[ErrorCode, type[CMDOPError]] = {
+    ErrorCode.MALFORMED: InvalidRequest,
+    ErrorCode.UNAUTHENTICATED: AuthenticationError,
+    ErrorCode.FORBIDDEN: PermissionDenied,
+    ErrorCode.NOT_FOUND: NotFound,
+    ErrorCode.METHOD_NOT_ALLOWED: InvalidRequest,
+    ErrorCode.CONFLICT: Conflict,
+    ErrorCode.SLUG_TAKEN: Conflict,
+    ErrorCode.NAME_TAKEN: Conflict,
+    ErrorCode.LIMIT_REACHED: LimitReached,
+    ErrorCode.LAST_OWNER: Conflict,
+    ErrorCode.PERSONAL_WORKSPACE: Conflict,
+    ErrorCode.GONE: Gone,
+    ErrorCode.TOO_LARGE: InvalidRequest,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: InvalidRequest,
+    ErrorCode.INVALID: InvalidRequest,
+    ErrorCode.IDEMPOTENCY_MISMATCH: InvalidRequest,
+    ErrorCode.RATE_LIMITED: RateLimited,
+    ErrorCode.UNAVAILABLE: ServiceUnavailable,
+    ErrorCode.INTERNAL: ServiceUnavailable,
+    ErrorCode.AUTHORIZATION_PENDING: GrantError,
+    ErrorCode.SLOW_DOWN: GrantError,
+    ErrorCode.ACCESS_DENIED: GrantError,
+    ErrorCode.EXPIRED_TOKEN: GrantError,
+    ErrorCode.INVALID_GRANT: GrantError,
+    ErrorCode.UNSUPPORTED_GRANT_TYPE: GrantError,
+}
+
+# A newer server may send a code that this client does not know: its status still tells the family.
+BY_STATUS: dict[int, type[CMDOPError]] = {
+    401: AuthenticationError,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    429: RateLimited,
+}
+
+
+def error_from(
+    status: int, body: object, request_id: str | None = None, *, retry_after: float | None = None
+) -> CMDOPError:
+    """Return the exception for an answer of ``status`` (≥ 400) whose decoded JSON is ``body``.
+
+    ``body`` that is no envelope gives ``UnexpectedAnswer``, or ``ServiceUnavailable`` for a 5xx: a proxy in front
+    of the server does not speak our vocabulary. ``retry_after`` is in seconds.
+    """
+    envelope = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("code"), str):
+        family = ServiceUnavailable if status >= 500 else BY_STATUS.get(status, UnexpectedAnswer)
+        return family(
+            f"the server answered {status} without saying why", http_status=status, request_id=request_id,
+            details=_with_wait({}, retry_after),
+        )  # fmt: skip
+    details = envelope.get("details")
+    named = envelope.get("request_id")
+    code = envelope["code"]
+    return _family(code, status)(
+        _text(envelope.get("message")) or f"the server answered {status}",
+        code=code,
+        hint=_text(envelope.get("hint")),
+        request_id=named if isinstance(named, str) and named else request_id,
+        http_status=status,
+        details=_with_wait(details if isinstance(details, dict) else {}, retry_after),
+    )
+
+
+def _family(code: str, status: int) -> type[CMDOPError]:
+    try:
+        return BY_CODE[ErrorCode(code)]
+    except ValueError:
+        return BY_STATUS.get(status) or (ServiceUnavailable if status >= 500 else InvalidRequest)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _with_wait(details: Mapping[str, Any], retry_after: float | None) -> dict[str, Any]:
+    return dict(details) if retry_after is None else {"retry_after": retry_after, **details}

@@ -1,0 +1,60 @@
+"""Where a server is: scheme, host and port, and nothing else. A credential belongs to exactly one origin (D-23)."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from cmdop_sdk.errors import InvalidRequest, LocalCode, WrongOrigin
+
+DEFAULT_SERVER = "http://127.0.0.1:8787"  # where `cmdop server start` listens
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> str:
+    """Return the canonical origin of ``url``, such as ``https://cmdop.example:8443``; default ports are left out.
+
+    ``InvalidRequest`` when it is no plain server address (another scheme, a path, a user name, a query);
+    ``WrongOrigin`` when it is http to anything but this machine, before a byte is sent (D-23).
+    """
+    text = url.strip()
+    if not text.isascii() or any(character.isspace() or not character.isprintable() for character in text):
+        raise _not_a_server(url)
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _not_a_server(url) from None
+    if parts.scheme not in DEFAULT_PORTS or not host or "@" in parts.netloc or "\\" in text or "%" in host:
+        raise _not_a_server(url)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise _not_a_server(url)
+    if parts.scheme == "http" and not is_loopback(host):
+        raise WrongOrigin(
+            f"refusing plain http to {host}: the credential would travel in clear",
+            code=LocalCode.INSECURE_SERVER,
+            hint=f"use https://{host}",
+        )
+    shown = f"[{host}]" if ":" in host else host.removesuffix(".")
+    return f"{parts.scheme}://{shown}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` is this machine by its very spelling: ``localhost``, 127.0.0.0/8 or ``::1``."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(origin: str) -> str:
+    """Return the host of a canonical origin, without brackets and port."""
+    return urlsplit(origin).hostname or ""
+
+
+def _not_a_server(url: str) -> InvalidRequest:
+    # A user name or a query may hold a password, so the text is not repeated once it has either.
+    shown = "this" if "@" in url or "?" in url else repr(url[:200])
+    return InvalidRequest(
+        f"{shown} is not a server address: scheme, host and port are expected", hint="https://cmdop.example:8443"
+    )
