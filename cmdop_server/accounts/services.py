@@ -11,11 +11,12 @@ from cmdop_server.access.effects import AccountCreated, PasswordChanged, announc
 from cmdop_server.access.errors import Conflict, Invalid
 from cmdop_server.accounts.models import Account
 from cmdop_server.accounts.queries import fold_email
+from cmdop_server.limits import PASSWORD_BYTES
+from cmdop_server.passwords import is_too_long
 from cmdop_wire.ids import derive_slug, is_slug, suffixed_slug
 
 EMAIL_LENGTH = 254
 NAME_LENGTH = 120
-PASSWORD_LENGTH = 1024  # argon2 reads all of it: an upper bound keeps a request cheap
 USERNAME_LENGTH = 54  # leaves room for `-personal` within a slug (D-4)
 _ATTEMPTS = 20
 
@@ -35,9 +36,8 @@ def create_account(
         if Account.objects.filter(email=account.email).exists():
             raise _email_taken()
         _save_with_username(account, username)
-        EmailAddress.objects.create(
-            user=account, email=account.email, primary=True, verified=actor.kind is ActorKind.OPERATOR
-        )
+        if actor.kind is ActorKind.OPERATOR:  # whoever signs up on the page gets theirs, unverified, from allauth
+            EmailAddress.objects.create(user=account, email=account.email, primary=True, verified=True)
         announce(AccountCreated(actor, account.public_id))
     return account
 
@@ -72,8 +72,8 @@ def _give_password(account: Account, password: str | None) -> None:
     if password is None:
         account.set_unusable_password()
         return
-    if len(password) > PASSWORD_LENGTH:
-        raise Invalid(f"a password has at most {PASSWORD_LENGTH} characters", field="password")
+    if is_too_long(password):  # before the validators compare all of it with everything
+        raise Invalid(f"a password is at most {PASSWORD_BYTES} bytes", field="password")
     try:
         validate_password(password, account)
     except ValidationError as refusal:

@@ -81,8 +81,9 @@ def _end(change: Change, membership: Membership, event: str, personal_reason: st
     if role is Role.OWNER:
         _keep_an_owner(change, membership, personal_reason)
     membership.delete()
-    _record(change, event, account, role=str(role))
+    # Announced before it is recorded: credentials lock their rows first and the chain last, everywhere.
     announce(MemberRemoved(change.actor, change.workspace.public_id, account.public_id))
+    _record(change, event, account, role=str(role))
 
 
 def _member(change: Change, account_id: str) -> Membership:
