@@ -1,13 +1,25 @@
-"""Where each address leads: the API, the sign-in pages, the cabinet, and the public answers about the server."""
+"""Where each address leads: the API, the sign-in pages, the cabinet, and the public answers about the server.
+
+``/health/*`` is answered earlier, in ``health.HealthMiddleware``.
+"""
 
 from importlib.util import find_spec
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from cmdop_server import health
+
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("accounts/", include("allauth.urls")),
+    path("version", health.version),
+    path(".well-known/cmdop", health.well_known),
+    path("accounts/", include("allauth.account.urls")),
 ]
-if find_spec("cmdop_server.api.routes") is not None:
-    urlpatterns.append(path("api/v1/", include("cmdop_server.api.routes")))
+if find_spec("cmdop_server.api.urls") is not None:
+    urlpatterns.append(path("api/v1/", include("cmdop_server.api.urls")))
 if find_spec("cmdop_server.cabinet.urls") is not None:
     urlpatterns.append(path("", include("cmdop_server.cabinet.urls")))
+
+handler400 = "cmdop_server.answers.bad_request"
+handler403 = "cmdop_server.answers.permission_denied"
+handler404 = "cmdop_server.answers.not_found"
+handler500 = "cmdop_server.answers.server_error"

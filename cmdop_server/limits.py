@@ -1,0 +1,10 @@
+"""Every limit of the HTTP side, in one place and with its unit."""
+
+BODY_BYTES = 1 << 20  # a request body; nothing of ours comes near it
+BODY_SECONDS = 30  # to receive it whole
+WAITING_REQUESTS = 256  # accepted and not yet worked on, per process; beyond it the answer is 503
+BACKLOG = 1024  # connections the kernel keeps for us
+KEEP_ALIVE_SECONDS = 15
+PASSWORD_BYTES = 4096  # longer ones are refused before hashing
+HASHING_WAIT_SECONDS = 5.0  # for a free slot; beyond it the answer is 503
+HEADER_TEXT = 200  # characters of a header that we are ready to repeat in a log line
