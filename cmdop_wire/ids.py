@@ -165,6 +165,15 @@ def make_token(kind: str) -> str:
     return _sealed(f"{TOKEN_PREFIXES[kind]}_")
 
 
+def token_from(kind: str, digest: bytes) -> str:
+    """Return the token of ``kind`` whose random part is read from ``digest``, which must hold ≥ 32 random bytes.
+
+    The same digest always gives the same token: a replayed refresh finds the successor that was handed out (D-16).
+    """
+    body = f"{TOKEN_PREFIXES[kind]}_{_base62(int.from_bytes(digest, 'big'), SECRET_LENGTH)}"
+    return body + checksum(body)
+
+
 def token_kind(text: str) -> str | None:
     """Return which kind of token ``text`` is, or ``None`` when its prefix or checksum is not ours."""
     head, separator, tail = text.partition("_")

@@ -28,9 +28,16 @@ class Forbidden(Refused):
     """The actor sees the object but lacks the right; the outermost frame audits it, coalesced (D-30)."""
 
     def __init__(
-        self, actor: Actor, action: Action | AccountAction, workspace_id: str, reason: str, target: str = ""
+        self,
+        actor: Actor,
+        action: Action | AccountAction,
+        workspace_id: str,
+        reason: str,
+        target: str = "",
+        *,
+        hint: str = "",
     ) -> None:
-        super().__init__(ErrorCode.FORBIDDEN, f"not allowed: {reason}", action=str(action))
+        super().__init__(ErrorCode.FORBIDDEN, f"not allowed: {reason}", hint=hint, action=str(action))
         self.actor = actor
         self.action = action
         self.workspace_id = workspace_id

@@ -45,7 +45,10 @@ class Key(models.Model):
     last_used_address = models.CharField(max_length=60, default="")
 
     class Meta:
-        indexes = [models.Index(fields=["workspace", "owner", "created_at"], name="key_by_owner")]
+        indexes = [
+            models.Index(fields=["workspace", "owner", "created_at"], name="key_by_owner"),
+            models.Index(fields=["workspace", "id"], name="key_by_workspace"),  # the order of its pages
+        ]
 
 
 class SignIn(models.Model):
@@ -114,3 +117,13 @@ class SignInToken(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     redeemed_at = models.DateTimeField(null=True)
+
+
+class WrongUserCode(models.Model):
+    """One try with a user code that is none; too many by one account or address must wait (RFC 8628 §5.1)."""
+
+    who = models.CharField(max_length=60)  # usr_… or an address
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["who", "at"], name="wrong_code_by_who")]

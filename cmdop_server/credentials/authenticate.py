@@ -1,0 +1,157 @@
+"""From the text of a bearer credential to an actor, in at most one query. The only place where that happens.
+
+Membership is read here so that a removed member's credentials are dead at once; role and workspace state are read
+by the doors, at decision time (D-10).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from cmdop_server.access.actor import Actor, ActorKind
+from cmdop_server.access.errors import Unauthenticated
+from cmdop_server.credentials.models import Key, Token
+from cmdop_server.credentials.queries import in_state
+from cmdop_server.credentials.secrets import keyed_hash
+from cmdop_server.credentials.tokens import actor_of
+from cmdop_wire.ids import KEY_PREFIX, parse_key, token_kind
+from cmdop_wire.vocab import KeyKind, KeyState, Scope
+
+log = logging.getLogger(__name__)
+
+NOTED_EVERY = timedelta(minutes=1)
+_LOCK_WAIT = 20  # milliseconds that noting a use may wait for SQLite's one writer
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a credential proved: who acts, until when, and the row that noted its last use."""
+
+    actor: Actor
+    expires_at: datetime | None
+    key: Key | None
+    token: Token | None
+
+
+def actor_from_bearer(text: str, *, address: str, request_id: str) -> Actor:
+    """Return the actor that this key or access token stands for; ``Unauthenticated`` says nothing of why not.
+
+    A text of the wrong shape or checksum costs no query (D-11), any other exactly one.
+    """
+    return prove(text, address=address, request_id=request_id).actor
+
+
+def prove(text: str, *, address: str, request_id: str) -> Proof:
+    """Do what ``actor_from_bearer`` does, and return the credential's row as well."""
+    now = timezone.now()
+    if token_kind(text) == "access":
+        token = _live_token(text, now)
+        if token is not None:
+            actor = actor_of(token.family, address=address, request_id=request_id)
+            return Proof(actor, token.expires_at, None, token)
+    elif text.startswith(f"{KEY_PREFIX}_"):
+        key = _live_key(text, now)
+        if key is not None:
+            return Proof(_actor_of(key, address, request_id), key.expires_at, key, None)
+    raise Unauthenticated("no usable credential", hint="cmdop login")
+
+
+def _live_token(text: str, now: datetime) -> Token | None:
+    return (
+        Token.objects.select_related("family__sign_in__account", "family__workspace")
+        .filter(
+            secret_hash=keyed_hash(text),
+            kind="access",
+            expires_at__gt=now,
+            family__revoked_at=None,
+            family__sign_in__ended_at=None,
+            family__sign_in__expires_at__gt=now,
+            family__sign_in__account__is_active=True,
+            family__sign_in__account__memberships__workspace=F("family__workspace"),
+        )
+        .first()
+    )
+
+
+def _live_key(text: str, now: datetime) -> Key | None:
+    try:
+        parse_key(text)
+    except ValueError:
+        return None
+    return (
+        Key.objects.select_related("workspace", "owner")
+        .filter(
+            Q(kind=KeyKind.WORKSPACE) | Q(owner__is_active=True, owner__memberships__workspace=F("workspace")),
+            in_state(KeyState.LIVE, now),
+            secret_hash=keyed_hash(text),
+        )
+        .first()
+    )
+
+
+def _actor_of(key: Key, address: str, request_id: str) -> Actor:
+    return Actor(
+        kind=ActorKind(f"{key.kind}_key"),
+        account_id=key.owner.public_id if key.owner is not None else None,
+        label=key.name,
+        credential_id=key.public_id,
+        workspace_id=key.workspace.public_id,
+        scopes=frozenset(Scope(scope) for scope in key.scopes),
+        address=address,
+        request_id=request_id,
+    )
+
+
+def note_use(proof: Proof) -> None:
+    """Remember when and from where a credential was used, at most once a minute each.
+
+    A convenience, so it gives way: it skips a row that somebody else has locked, waits at most 20 ms for SQLite's
+    writer, and no failure of it reaches the request.
+    """
+    now = timezone.now()
+    try:
+        if proof.key is not None and _is_due(proof.key.last_used_at, now):
+            _note_key(proof.key, proof.actor.address, now)
+        elif proof.token is not None and _is_due(proof.token.used_at, now):
+            _note_token(proof.token, now)
+    except DatabaseError as failure:
+        log.info("the use of a credential was not noted: %s", type(failure).__name__)
+
+
+def _is_due(noted: datetime | None, now: datetime) -> bool:
+    return noted is None or noted + NOTED_EVERY <= now
+
+
+def _note_key(key: Key, address: str, now: datetime) -> None:
+    with _impatient():
+        free = Key.objects.select_for_update(skip_locked=True).filter(pk=key.pk).values_list("pk", flat=True)
+        Key.objects.filter(pk__in=list(free)).update(last_used_at=now, last_used_address=address)
+
+
+def _note_token(token: Token, now: datetime) -> None:
+    with _impatient():
+        free = Token.objects.select_for_update(skip_locked=True).filter(pk=token.pk).values_list("pk", flat=True)
+        Token.objects.filter(pk__in=list(free)).update(used_at=now)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Write without waiting: PostgreSQL skips locked rows, SQLite (one writer, no row locks) gets a short timeout."""
+    if connection.vendor != "sqlite":
+        with transaction.atomic():
+            yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        patience = int(cursor.fetchone()[0])
+        cursor.execute(f"PRAGMA busy_timeout={_LOCK_WAIT}")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={patience}")

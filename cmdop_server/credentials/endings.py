@@ -1,0 +1,68 @@
+"""How token families and sign-ins end: rows, events, announcements. Who may end them is decided elsewhere."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import groupby
+
+from django.db.models import Exists, OuterRef
+
+from cmdop_server.access.actor import Actor
+from cmdop_server.access.effects import CredentialRevoked, announce
+from cmdop_server.audit.services import append
+from cmdop_server.credentials.models import SignIn, TokenFamily
+
+
+def end_families(
+    actor: Actor, families: Iterable[TokenFamily], *, cause: str, now: datetime, with_events: bool = True
+) -> None:
+    """End live families, and each sign-in that has none left, inside the caller's transaction.
+
+    Each workspace gets one event for each sign-in, unless the caller's own event tells of it (D-17). Workspaces are
+    visited in the order of their ids, so that two such endings never wait for each other's chains.
+    """
+    pks = [family.pk for family in families]
+    live = (
+        TokenFamily.objects.select_for_update(of=("self",))
+        .select_related("sign_in", "workspace")
+        .filter(pk__in=pks, revoked_at=None)
+        .order_by("workspace__public_id", "sign_in_id", "pk")
+    )
+    for (workspace_id, _), together in groupby(list(live), lambda each: (each.workspace.public_id, each.sign_in_id)):
+        ended = list(together)
+        TokenFamily.objects.filter(pk__in=[family.pk for family in ended]).update(revoked_at=now, revoked_because=cause)
+        if with_events:
+            _record(actor, workspace_id, ended, cause)
+        for family in ended:
+            announce(CredentialRevoked(actor, workspace_id, family.public_id, cause))
+    _close_empty(actor, pks, cause, now)
+
+
+def end_sign_ins(actor: Actor, sign_ins: Iterable[SignIn], *, cause: str, now: datetime) -> None:
+    """End sign-ins with all their families, inside the caller's transaction."""
+    pks = [sign_in.pk for sign_in in sign_ins]
+    end_families(actor, TokenFamily.objects.filter(sign_in__in=pks, revoked_at=None), cause=cause, now=now)
+    _close(actor, SignIn.objects.filter(pk__in=pks), cause, now)
+
+
+def _close_empty(actor: Actor, family_pks: list[int], cause: str, now: datetime) -> None:
+    alive = TokenFamily.objects.filter(sign_in=OuterRef("pk"), revoked_at=None)
+    _close(actor, SignIn.objects.filter(~Exists(alive), families__in=family_pks).distinct(), cause, now)
+
+
+def _close(actor: Actor, sign_ins: Iterable[SignIn], cause: str, now: datetime) -> None:
+    for sign_in in list(sign_ins):
+        if SignIn.objects.filter(pk=sign_in.pk, ended_at=None).update(ended_at=now, ended_because=cause):
+            announce(CredentialRevoked(actor, None, sign_in.public_id, cause))
+
+
+def _record(actor: Actor, workspace_id: str, families: list[TokenFamily], cause: str) -> None:
+    sign_in = families[0].sign_in
+    append(
+        actor,
+        workspace_id=workspace_id,
+        action="sign_in.ended",
+        target_type="sign_in",
+        target_id=sign_in.public_id,
+        target_label=sign_in.client,
+        changes={"cause": cause, "families": [family.public_id for family in families]},
+    )

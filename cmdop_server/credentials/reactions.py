@@ -1,0 +1,38 @@
+"""What credentials do when a lower app announces a change; each runs inside the announcing transaction."""
+
+from django.db.models import Q
+from django.utils import timezone
+
+from cmdop_server.access.effects import CredentialRevoked, MemberRemoved, PasswordChanged, announce
+from cmdop_server.credentials.endings import end_families, end_sign_ins
+from cmdop_server.credentials.models import DeviceGrant, Key, SignIn, SignInToken, TokenFamily
+
+
+def end_what_the_member_held(effect: MemberRemoved) -> None:
+    """End personal keys, token families and unredeemed approvals of a former member, for ever (D-17).
+
+    Keys are revoked rather than hidden, so adding the person again revives nothing. The event is ``member.removed``.
+    """
+    now = timezone.now()
+    held = {"workspace__public_id": effect.workspace_id}
+    keys = Key.objects.filter(**held, owner__public_id=effect.account_id, revoked_at=None)
+    ids = list(keys.values_list("public_id", flat=True))
+    keys.update(revoked_at=now)
+    for key_id in ids:
+        announce(CredentialRevoked(effect.actor, effect.workspace_id, key_id, "member_removed"))
+    families = TokenFamily.objects.filter(**held, sign_in__account__public_id=effect.account_id, revoked_at=None)
+    end_families(effect.actor, families, cause="member_removed", now=now, with_events=False)
+    DeviceGrant.objects.filter(**held, account__public_id=effect.account_id, redeemed_at=None).update(denied_at=now)
+
+
+def end_other_sign_ins(effect: PasswordChanged) -> None:
+    """End the account's sign-ins but the one that changed the password, and what could become one (D-16).
+
+    Cabinet sessions end by themselves: Django ties them to the password's hash.
+    """
+    now = timezone.now()
+    theirs = Q(account__public_id=effect.account_id)
+    sign_ins = SignIn.objects.filter(theirs, ended_at=None).exclude(public_id=effect.keep_sign_in_id or "")
+    end_sign_ins(effect.actor, sign_ins, cause="password_changed", now=now)
+    DeviceGrant.objects.filter(theirs, redeemed_at=None).update(denied_at=now)
+    SignInToken.objects.filter(theirs, redeemed_at=None).update(expires_at=now)
