@@ -1,0 +1,77 @@
+"""Builds the cast through the real services, inside ``tests.backstage``; answers are plain JSON."""
+
+from typing import Any
+
+from cmdop_server.access.actor import Actor, ActorKind, operator
+from cmdop_server.accounts.queries import account_by_id
+from cmdop_server.accounts.services import create_account
+from cmdop_server.credentials import keys, sign_ins
+from cmdop_server.workspaces.members import add_member, remove_member
+from cmdop_server.workspaces.queries import personal_workspace_of
+from cmdop_server.workspaces.services import create_workspace
+from cmdop_wire.vocab import KeyKind, Plan, Reach, Role
+from tests.world import CAST, TENANTS
+
+ADDRESS = "127.0.0.1"
+
+
+def person(account_id: str) -> Actor:
+    """Return the actor of somebody who sits at the cabinet."""
+    account = account_by_id(account_id)
+    assert account is not None
+    return Actor(kind=ActorKind.ACCOUNT, account_id=account.public_id, label=account.email, address=ADDRESS)
+
+
+def cast(tag: str, password: str | None) -> dict[str, Any]:
+    """Create everybody and both tenants; ``tag`` makes addresses and slugs unique."""
+    people: dict[str, dict[str, str]] = {}
+    for who in CAST:
+        account = create_account(operator(), email=f"{who}-{tag}@example.org", password=password, name=who.title())
+        personal = personal_workspace_of(account.public_id)
+        assert personal is not None
+        people[who] = {
+            "id": account.public_id,
+            "email": account.email,
+            "username": account.username,
+            "personal": personal.slug,
+        }
+    tenants: dict[str, dict[str, str]] = {}
+    for tenant in TENANTS:
+        roles = {who: places[tenant] for who, places in CAST.items() if tenant in places}
+        founder = next(who for who, role in roles.items() if role is Role.OWNER)
+        actor = person(people[founder]["id"])
+        workspace = create_workspace(actor, name=tenant.title(), slug=f"{tenant}-{tag}", plan=Plan.ENTERPRISE).workspace
+        for who, role in roles.items():
+            if who == founder:
+                continue
+            account = account_by_id(people[who]["id"])
+            assert account is not None
+            add_member(actor, workspace.slug, account, role or Role.ADMIN)
+            if role is None:
+                remove_member(actor, workspace.slug, account.public_id)
+        tenants[tenant] = {"id": workspace.public_id, "slug": workspace.slug, "name": workspace.name}
+    return {"people": people, "tenants": tenants}
+
+
+def sign_in(account: str, workspace: str, reach: str, client: str = "cmdop test") -> dict[str, str]:
+    """Start a device grant, approve it as the account, redeem it."""
+    started = sign_ins.start_device(client, address=ADDRESS)
+    sign_ins.approve_device(person(account), started.user_code, workspace, Reach(reach))
+    pair = sign_ins.redeem_device(started.device_code, address=ADDRESS, request_id="")
+    return {
+        "access_token": pair.access_token,
+        "refresh_token": pair.refresh_token,
+        "sign_in_id": pair.family.sign_in.public_id,
+        "family_id": pair.family.public_id,
+    }
+
+
+def one_time_token(account: str) -> str:
+    """Make the operator's one-time sign-in token."""
+    return sign_ins.make_sign_in_token(account)
+
+
+def make_key(account: str, workspace: str, kind: str, name: str, scopes: list[str] | None) -> dict[str, str]:
+    """Make a key as the account."""
+    _, key, text = keys.create_key(person(account), workspace, kind=KeyKind(kind), name=name, scopes=scopes)
+    return {"id": key.public_id, "text": text, "prefix": key.prefix}
