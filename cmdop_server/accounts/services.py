@@ -13,6 +13,7 @@ from cmdop_server.accounts.models import Account
 from cmdop_server.accounts.queries import fold_email
 from cmdop_server.limits import PASSWORD_BYTES
 from cmdop_server.passwords import is_too_long
+from cmdop_server.texts import has_control_characters
 from cmdop_wire.ids import derive_slug, is_slug, suffixed_slug
 
 EMAIL_LENGTH = 254
@@ -56,6 +57,8 @@ def _checked_email(email: str) -> str:
         validate_email(folded)
     except ValidationError:
         raise Invalid("this is not an e-mail address", field="email") from None
+    if not folded.isprintable():  # RFC 5322 would let control characters stand in a quoted local part
+        raise Invalid("an e-mail address has no control characters", field="email")
     if len(folded) > EMAIL_LENGTH:
         raise Invalid(f"an e-mail address has at most {EMAIL_LENGTH} characters", field="email")
     return folded
@@ -63,7 +66,7 @@ def _checked_email(email: str) -> str:
 
 def _checked_name(name: str) -> str:
     stripped = name.strip()
-    if len(stripped) > NAME_LENGTH or not stripped.isprintable():
+    if len(stripped) > NAME_LENGTH or has_control_characters(stripped):
         raise Invalid(f"a name has at most {NAME_LENGTH} characters and no control characters", field="name")
     return stripped
 

@@ -138,6 +138,9 @@ def record_denial(forbidden: Forbidden) -> None:
     Never raises: if the log cannot be written the answer is still the refusal (D-30). Call it after the refused
     transaction has unwound.
     """
+    if not forbidden.workspace_id:
+        log.warning("denied outside of any workspace", extra={"action": str(forbidden.action)})
+        return
     try:
         with transaction.atomic(durable=True):
             if _is_first_this_minute(forbidden):

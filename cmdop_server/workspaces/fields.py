@@ -4,11 +4,11 @@ Text is stored exactly as given, trimmed; making it safe to show is the business
 """
 
 import re
-import unicodedata
 from functools import cache
 from zoneinfo import available_timezones
 
 from cmdop_server.access.errors import Invalid
+from cmdop_server.texts import has_control_characters
 from cmdop_server.workspaces.plans import TEAM_PLANS
 from cmdop_wire.vocab import Plan, Role, parse_role
 
@@ -16,12 +16,6 @@ NAME_LENGTH = 120
 DESCRIPTION_LENGTH = 500
 LOCALE_LENGTH = 20
 _LOCALE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")  # the usual part of BCP 47
-_BREAKS = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, surrogates, line and paragraph separators
-
-
-def has_control_characters(text: str, allowed: str = "") -> bool:
-    """Tell whether ``text`` holds a control character, line separator or surrogate other than those ``allowed``."""
-    return any(unicodedata.category(letter) in _BREAKS and letter not in allowed for letter in text)
 
 
 def checked_name(name: str) -> str:

@@ -1,5 +1,7 @@
 """People of a workspace: add, promote, remove, leave. Rank and last-owner rules hold under the lock (D-8, D-17)."""
 
+from shlex import quote
+
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.effects import MemberRemoved, RoleChanged, announce
 from cmdop_server.access.errors import Conflict, NotFound
@@ -22,17 +24,11 @@ def add_member(actor: Actor, ref: str, account: Account, role: str) -> Membershi
         if members.filter(account=account).exists():
             raise Conflict(
                 f"{account.email} is a member already",
-                hint=f"cmdop workspace set-role {account.email} {wanted} --workspace {change.workspace.slug}",
+                hint=f"cmdop workspace set-role {quote(account.email)} {wanted} --workspace {change.workspace.slug}",
             )
         limit = LIMITS[Plan(change.workspace.plan)].members
         if limit is not None and members.count() >= limit:
-            raise Conflict(
-                f"the plan {change.workspace.plan} has room for {limit} members"
-                if limit > 1
-                else "a personal workspace has one member",
-                code=ErrorCode.LIMIT_REACHED,
-                limit=limit,
-            )
+            raise _full(change, limit)
         membership = Membership.objects.create(workspace=change.workspace, account=account, role=wanted)
         _record(change, "member.added", account, role=str(wanted))
     return membership
@@ -107,17 +103,30 @@ def _check_grant(change: Change, wanted: Role, account_id: str) -> None:
         raise change.forbid(refusal, account_id)
 
 
+def _full(change: Change, limit: int) -> Conflict:
+    workspace = change.workspace
+    if workspace.kind == WorkspaceKind.PERSONAL:
+        message, hint = "a personal workspace has one member", 'cmdop workspace create "Our team"'
+    else:
+        message = f"the plan {workspace.plan} has room for {limit} members"
+        hint = f"cmdop workspace members --workspace {workspace.slug}"
+    return Conflict(message, code=ErrorCode.LIMIT_REACHED, hint=hint, limit=limit)
+
+
 def _keep_an_owner(change: Change, leaving: Membership, personal_reason: str) -> None:
     """Refuse when no other owner would remain; exact, because every writer holds the workspace's lock."""
     workspace = change.workspace
     if workspace.kind == WorkspaceKind.PERSONAL:
         raise Conflict(f"a personal workspace {personal_reason}", code=ErrorCode.PERSONAL_WORKSPACE)
-    if not workspace.memberships.filter(role=Role.OWNER).exclude(pk=leaving.pk).exists():
-        raise Conflict(
-            "a workspace keeps at least one owner",
-            code=ErrorCode.LAST_OWNER,
-            hint=f"cmdop workspace set-role EMAIL owner --workspace {workspace.slug}",
-        )
+    others = workspace.memberships.exclude(pk=leaving.pk)
+    if others.filter(role=Role.OWNER).exists():
+        return
+    heir = others.select_related("account").order_by("role", "pk").first()  # an admin, if there is one
+    raise Conflict(
+        "a workspace keeps at least one owner",
+        code=ErrorCode.LAST_OWNER,
+        hint=f"cmdop workspace set-role {quote(heir.account.email)} owner --workspace {workspace.slug}" if heir else "",
+    )
 
 
 def _record(change: Change, event: str, account: Account, **changes: object) -> None:

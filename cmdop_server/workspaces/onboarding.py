@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmdop_server.access.errors import Invalid
-from cmdop_server.workspaces.fields import has_control_characters
+from cmdop_server.texts import has_control_characters
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
 
 TAGS = 20
