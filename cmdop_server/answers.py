@@ -52,7 +52,9 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """Answer a form that did not come from our own page."""
-    return permission_denied(request, PermissionError("the form did not come from this site, or is too old"))
+    if wants_json(request):
+        return permission_denied(request, PermissionError("the form did not come from this site, or is too old"))
+    return defaults.permission_denied(request, PermissionError(), template_name="403_csrf.html")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

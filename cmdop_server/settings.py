@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "cmdop_server.cabinet",  # before allauth: its templates are the ones to be found first
     "allauth",
     "allauth.account",
     "cmdop_server.audit",
@@ -52,7 +53,6 @@ INSTALLED_APPS = [
     "cmdop_server.workspaces",
     "cmdop_server.credentials",
     "cmdop_server.api",
-    "cmdop_server.cabinet",
 ]
 MIDDLEWARE = [
     "cmdop_server.address.ForwardedMiddleware",
@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "cmdop_server.cabinet.refusals.RefusalMiddleware",
 ]
 TEMPLATES = [
     {

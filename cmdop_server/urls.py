@@ -12,12 +12,11 @@ from cmdop_server import health
 urlpatterns: list[URLPattern | URLResolver] = [
     path("version", health.version),
     path(".well-known/cmdop", health.well_known),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include("cmdop_server.cabinet.account_urls")),
+    path("", include("cmdop_server.cabinet.urls")),
 ]
 if find_spec("cmdop_server.api.urls") is not None:
     urlpatterns.append(path("api/v1/", include("cmdop_server.api.urls")))
-if find_spec("cmdop_server.cabinet.urls") is not None:
-    urlpatterns.append(path("", include("cmdop_server.cabinet.urls")))
 
 handler400 = "cmdop_server.answers.bad_request"
 handler403 = "cmdop_server.answers.permission_denied"

@@ -1,19 +1,22 @@
 """What django-allauth asks of us: who may sign up, how an account is made, whose address counts."""
 
+from dataclasses import replace
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import transaction
 from django.forms import BaseForm
 from django.http import HttpRequest
+from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
 
-from cmdop_server.access.actor import SYSTEM
+from cmdop_server.access.actor import SYSTEM, Actor, ActorKind
 from cmdop_server.accounts import services
+from cmdop_server.accounts.models import Account
 from cmdop_server.address import client_address
 from cmdop_server.config import Signup
+from cmdop_server.requests import request_id
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -29,18 +32,43 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return settings.CMDOP_SIGNUP == Signup.INVITE and bool(request.session.get("account_verified_email"))
 
     def save_user(
-        self, request: HttpRequest, user: AbstractBaseUser, form: BaseForm, commit: bool = True
+        self,
+        request: HttpRequest,
+        user: AbstractBaseUser,
+        form: BaseForm,
+        commit: bool = True,  # noqa: ARG002 - allauth's signature
     ) -> AbstractBaseUser:
         """Make the account through the one service that makes accounts, so it has its workspace and its event (D-4)."""
         wanted = form.cleaned_data
-        with transaction.atomic():
-            account = services.create_account(SYSTEM, email=wanted["email"], password=wanted.get("password1"))
-            # allauth writes this row itself in its next step, verified or not as its flow decides, and insists on
-            # being the first.
-            EmailAddress.objects.filter(user_id=account.pk).delete()
+        visitor = replace(SYSTEM, label="sign-up", request_id=request_id(request), address=client_address(request))
+        account = services.create_account(visitor, email=wanted["email"], password=wanted.get("password1"))
         # allauth goes on with the instance that it passed in.
         user.__dict__.update(account.__dict__)
         return user
+
+    def set_password(self, user: AbstractBaseUser, password: str) -> None:
+        """Change, set or reset a password: allauth's three pages all come through here.
+
+        Not through its signals, which are sent when the password is in force already: the event and the end of the
+        other sign-ins are committed with it or not at all (D-16, D-30).
+        """
+        assert isinstance(user, Account)
+        actor = Actor(
+            kind=ActorKind.ACCOUNT,
+            account_id=user.public_id,
+            label=user.email,
+            request_id=request_id(self.request),
+            address=client_address(self.request),
+        )
+        services.change_password(actor, user, password)
+
+    def is_safe_url(self, url: str) -> bool:
+        """Tell whether a page may send its reader there afterwards: only to addresses of this very server."""
+        return url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        """Return where to go after a change of password: home, with a word about it."""
+        return resolve_url(settings.LOGIN_REDIRECT_URL)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address that throttles count by: ours, not a header's."""
