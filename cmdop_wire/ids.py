@@ -5,7 +5,6 @@ Identity is the id; a slug is a label that people type (D-1). Test vectors for o
 """
 
 import re
-import secrets
 import zlib
 from dataclasses import dataclass
 
@@ -46,16 +45,21 @@ _TAIL = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}")
 USER_CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, no look-alikes; 20**8 ≥ 34.5 bits
 USER_CODE_LENGTH = 8
 
-# NFKD does not take these apart; everything else loses its combining marks.
+# NFKD does not take these apart; everything else loses its combining marks. Capitals are folded first.
 _TRANSLITERATED = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ħ": "h", "ı": "i"}
 )
 
 
+def _random(alphabet: str, length: int) -> str:
+    import secrets  # noqa: PLC0415 - a dozen modules that reading and masking, on every call's way, never need
+
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
 def make_id(kind: str) -> str:
     """Return a new public id of ``kind`` (a key of ``ID_PREFIXES``), such as ``ws_3k9…`` with 100 random bits."""
-    tail = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-    return f"{ID_PREFIXES[kind]}_{tail}"
+    return f"{ID_PREFIXES[kind]}_{_random(ID_ALPHABET, ID_LENGTH)}"
 
 
 def is_id(text: str, kind: str) -> bool:
@@ -92,8 +96,9 @@ def derive_slug(name: str) -> str:
     """
     import unicodedata  # noqa: PLC0415 - a large module that most commands never need
 
-    plain = unicodedata.normalize("NFKD", name.casefold().translate(_TRANSLITERATED))
-    kept = "".join(character for character in plain if not unicodedata.combining(character))
+    # Taken apart before folding (``ℌ`` is a capital only then) and after it (folding can compose).
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold()).translate(_TRANSLITERATED)
+    kept = "".join(character for character in folded if not unicodedata.combining(character))
     return re.sub(r"[^a-z0-9]+", "-", kept).strip("-")[:SLUG_LENGTH].rstrip("-")
 
 
@@ -117,7 +122,7 @@ def checksum(text: str) -> str:
 
 
 def _sealed(head: str) -> str:
-    body = head + "".join(secrets.choice(BASE62) for _ in range(SECRET_LENGTH))
+    body = head + _random(BASE62, SECRET_LENGTH)
     return body + checksum(body)
 
 
@@ -176,10 +181,11 @@ def token_from(kind: str, digest: bytes) -> str:
 
 def token_kind(text: str) -> str | None:
     """Return which kind of token ``text`` is, or ``None`` when its prefix or checksum is not ours."""
-    head, separator, tail = text.partition("_")
-    if not separator or not _TAIL.fullmatch(tail) or checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
+    head, _, tail = text.partition("_")
+    kind = next((kind for kind, prefix in TOKEN_PREFIXES.items() if prefix == head), None)
+    if kind is None or not _TAIL.fullmatch(tail) or checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         return None
-    return next((kind for kind, prefix in TOKEN_PREFIXES.items() if prefix == head), None)
+    return kind
 
 
 _SECRET = re.compile(r"(cmd_[a-z0-9-]{1,63}_|cmd(?:at|rt|dc|st)_)([0-9A-Za-z]{4})[0-9A-Za-z]{8,}")
@@ -192,7 +198,7 @@ def mask(text: str) -> str:
 
 def make_user_code() -> str:
     """Return a code that a person types, such as ``BCDF-GHJK`` (RFC 8628 §6.1)."""
-    code = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(USER_CODE_LENGTH))
+    code = _random(USER_CODE_ALPHABET, USER_CODE_LENGTH)
     return f"{code[:4]}-{code[4:]}"
 
 
