@@ -41,8 +41,8 @@ def parse_bound(text: str, *, now: datetime, end: bool = False) -> datetime:
     """Return the moment in UTC that ``text`` names as a bound of time; ``ValueError`` when it names none.
 
     An ISO 8601 date or time, in the local zone unless it carries its own, or a duration, which counts back from
-    ``now``. A date as the ``end`` of a range includes that whole day: people say «until the first of March» and mean
-    it. What cannot be read is refused, never widened.
+    ``now``. Ranges are half open, so a date as the ``end`` of one is the midnight after it: people say «until the
+    first of March» and mean that whole day. What cannot be read is refused, never widened.
     """
     plain = text.strip()
     if DURATION.fullmatch(plain):
@@ -58,14 +58,12 @@ def _moment(text: str, *, end: bool) -> datetime:
         day = date.fromisoformat(text)
     except ValueError:
         return datetime.fromisoformat(text).astimezone(UTC)  # a naive time is local, whatever DST held on that day
-    if end:  # the last instant of the day: local midnight of the next one, which DST may put 23 or 25 hours on
-        midnight = datetime.combine(day + timedelta(days=1), time())
-        return midnight.astimezone(UTC) - timedelta(microseconds=1)
-    return datetime.combine(day, time()).astimezone(UTC)
+    midnight = datetime.combine(day + timedelta(days=1) if end else day, time())  # DST may put 23 or 25 hours between
+    return midnight.astimezone(UTC)
 
 
 def last_days(days: int, *, now: datetime) -> datetime:
-    """Return the moment ``days`` × 24 hours before ``now``, in UTC, so that no change of clocks shifts it."""
+    """Return the moment ``days`` times 24 hours before ``now``, in UTC, so that no change of clocks shifts it."""
     return now.astimezone(UTC) - timedelta(days=days)
 
 
@@ -98,6 +96,16 @@ def ends(moment: datetime | None, *, now: datetime) -> str:
     if moment is None:
         return "never"
     return f"in {rough(moment - now)}" if moment > now else f"{rough(now - moment)} ago"
+
+
+def short(moment: datetime, *, now: datetime) -> str:
+    """Return the distance of ``moment`` from ``now`` for a narrow column: ``in 29d``, ``5h ago`` or ``now``."""
+    seconds = round((moment - now).total_seconds())
+    for unit in ("d", "h", "m"):
+        if abs(seconds) >= UNITS[unit]:
+            number = f"{abs(seconds) // UNITS[unit]}{unit}"
+            return f"in {number}" if seconds > 0 else f"{number} ago"
+    return "now"
 
 
 def local(moment: datetime) -> str:
