@@ -17,7 +17,6 @@ from tests.processes import Postgres, Server, bare_environment, server_environme
 from tests.terminal import Cmdop, Terminal
 from tests.world import World, make_world
 
-pytest.register_assert_rewrite("tests.world", "tests.terminal")
 hypothesis.settings.register_profile("house", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("house")
 
