@@ -4,6 +4,7 @@ Whatever is wrong is a ``LocalStateError`` that names the file; the file is neve
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cmdop_sdk.errors import LocalStateError
 SCHEMA = 1  # of every document that we write; a newer one is read as far as it goes and never rewritten
 
 Document = dict[str, Any]
+Parser = Callable[[Path, bytes], Document]
 
 
 def parse_json(path: Path, content: bytes) -> Document:

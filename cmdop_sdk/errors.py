@@ -14,7 +14,7 @@ CMDOPError
 ├── RateLimited                rate_limited
 ├── ServiceUnavailable         unavailable · internal
 ├── Unreachable                unreachable
-│   ├── TimedOut               timed_out
+│   ├── TimedOut               time_out
 │   └── UntrustedServer        untrusted_server
 ├── UnexpectedAnswer           unexpected_answer · redirected
 ├── WrongOrigin                wrong_origin · insecure_server (D-23)
@@ -35,7 +35,7 @@ class LocalCode(StrEnum):
     INVALID_KEY = "invalid_key"
     SIGNED_OUT = "signed_out"
     UNREACHABLE = "unreachable"
-    TIMED_OUT = "timed_out"
+    TIME_OUT = "time_out"
     UNTRUSTED_SERVER = "untrusted_server"
     UNEXPECTED_ANSWER = "unexpected_answer"
     REDIRECTED = "redirected"
@@ -156,7 +156,7 @@ class Unreachable(CMDOPError):
 class TimedOut(Unreachable):
     """No answer came in time."""
 
-    default_code = LocalCode.TIMED_OUT
+    default_code = LocalCode.TIME_OUT
 
 
 class UntrustedServer(Unreachable):
@@ -232,16 +232,19 @@ def error_from(
 ) -> CMDOPError:
     """Return the exception for an answer of ``status`` (≥ 400) whose decoded JSON is ``body``.
 
-    ``body`` that is no envelope gives ``UnexpectedAnswer``, or ``ServiceUnavailable`` for a 5xx: a proxy in front
-    of the server does not speak our vocabulary. ``retry_after`` is in seconds.
+    ``body`` that is no envelope was not written by a cmdop server: whatever the status, it says nothing about our
+    objects, so it gives ``UnexpectedAnswer``; only 429 and 5xx mean the same from every proxy on the way.
+    ``retry_after`` is in seconds.
     """
     envelope = body.get("error") if isinstance(body, dict) else None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("code"), str):
-        family = ServiceUnavailable if status >= 500 else BY_STATUS.get(status, UnexpectedAnswer)
+        family = ServiceUnavailable if status >= 500 else RateLimited if status == 429 else UnexpectedAnswer
         return family(
-            f"the server answered {status} without saying why", http_status=status, request_id=request_id,
+            f"the server answered {status} without saying why",
+            http_status=status,
+            request_id=request_id,
             details=_with_wait({}, retry_after),
-        )  # fmt: skip
+        )
     details = envelope.get("details")
     named = envelope.get("request_id")
     code = envelope["code"]

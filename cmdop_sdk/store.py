@@ -34,9 +34,10 @@ def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the directory of all local state: ``CMDOP_CONFIG_DIR``, else the platform's (``~/.config/cmdop``)."""
     if "CMDOP_CONFIG_DIR" in environ:
         chosen = environ["CMDOP_CONFIG_DIR"]
-        if not chosen or "\0" in chosen:
-            raise LocalStateError("CMDOP_CONFIG_DIR is set but names no directory", hint="unset CMDOP_CONFIG_DIR")
-        return Path(chosen).absolute()
+        # A relative one would let the working directory decide whose tokens are used (D-23).
+        if "\0" in chosen or not Path(chosen).is_absolute():
+            raise LocalStateError("CMDOP_CONFIG_DIR is set but is no absolute path", hint="unset CMDOP_CONFIG_DIR")
+        return Path(chosen)
     if os.name == "nt" and environ.get("APPDATA"):
         return Path(environ["APPDATA"], "cmdop")
     if Path(environ.get("XDG_CONFIG_HOME", "")).is_absolute():

@@ -1,0 +1,130 @@
+"""From bytes, statuses and httpx's errors to values and exceptions: the one translation."""
+
+import ssl
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from typing import Generic, NamedTuple, TypeVar
+
+import httpx
+import msgspec
+
+from cmdop_sdk.auth import Secret
+from cmdop_sdk.errors import CMDOPError, LocalCode, TimedOut, UnexpectedAnswer, Unreachable, UntrustedServer, error_from
+
+T = TypeVar("T")
+
+
+class Reply(NamedTuple, Generic[T]):
+    """A decoded answer. ``is_replay`` tells that an earlier try had already done it (``Idempotent-Replayed``)."""
+
+    value: T
+    is_replay: bool
+    request_id: str | None
+
+
+def refused(response: httpx.Response) -> CMDOPError:
+    """Return the exception for an answer that is no success."""
+    if 300 <= response.status_code < 400:
+        return _redirected(response)
+    return error_from(
+        response.status_code,
+        _loose_json(response),
+        response.headers.get("X-Request-Id"),
+        retry_after=_retry_after(response.headers.get("Retry-After")),
+    )
+
+
+def decoded(response: httpx.Response, answer: type[T]) -> Reply[T]:
+    """Return a success decoded as ``answer`` (``NoneType`` accepts all), or raise ``UnexpectedAnswer``."""
+    request_id = response.headers.get("X-Request-Id")
+    is_replay = response.headers.get("Idempotent-Replayed", "").lower() == "true"
+    if answer is type(None):
+        return Reply(msgspec.convert(None, answer), is_replay, request_id)
+    try:
+        value = msgspec.json.decode(response.content, type=answer, dec_hook=_secret)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as wrong:
+        kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
+        raise UnexpectedAnswer(
+            f"{response.request.url.host} does not answer as a cmdop server does ({response.status_code}, {kind})",
+            hint=f"curl -sS {_origin_of(response)}/.well-known/cmdop",
+            http_status=response.status_code,
+            request_id=request_id,
+        ) from wrong
+    return Reply(value, is_replay, request_id)
+
+
+def _secret(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise ValueError(f"no {kind.__name__}")
+
+
+def _loose_json(response: httpx.Response) -> object:
+    try:
+        return msgspec.json.decode(response.content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def translated(failure: httpx.HTTPError, origin: str) -> CMDOPError:
+    """Return what happened on the way to ``origin`` in our words; the caller keeps ``failure`` as the cause."""
+    if isinstance(failure, httpx.TimeoutException):
+        verb = "connect to" if isinstance(failure, httpx.ConnectTimeout) else "hear from"
+        return TimedOut(f"could not {verb} {origin} in time", hint=f"curl -sS {origin}/health/live")
+    if isinstance(failure, httpx.DecodingError):
+        return UnexpectedAnswer(f"{origin}: {failure}")
+    causes = list(_causes(failure))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            reason = cause.verify_message if getattr(cause, "verify_message", "") else str(cause.args[-1])
+            return UntrustedServer(
+                f"the certificate of {origin} is not trusted: {reason}",
+                hint="export CMDOP_CA_FILE=/path/to/authority.pem",
+            )
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return UntrustedServer(f"no secure connection to {origin} could be made", hint=f"curl -vI {origin}")
+    if isinstance(failure, httpx.ProxyError):
+        return Unreachable(f"the proxy in the environment does not lead to {origin}", hint="env | grep -i _proxy")
+    said = next((cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), None)
+    return Unreachable(
+        f"cannot reach {origin}: {(said or 'the connection broke').lower()}", hint=f"curl -sS {origin}/health/live"
+    )
+
+
+def _causes(failure: BaseException | None) -> Iterator[BaseException]:
+    while failure is not None:
+        yield failure
+        failure = failure.__cause__ or failure.__context__
+
+
+def _redirected(response: httpx.Response) -> UnexpectedAnswer:
+    origin = _origin_of(response)
+    try:
+        target = response.request.url.join(response.headers.get("Location", ""))
+        there = f"{target.scheme}://{target.netloc.decode('ascii')}"
+    except httpx.InvalidURL:
+        there = "nowhere"
+    return UnexpectedAnswer(
+        f"{origin} redirects to {there}, which is never followed: a credential stays with its server",
+        code=LocalCode.REDIRECTED,
+        hint=f"cmdop login --server {there}" if there != origin else "",
+        http_status=response.status_code,
+        request_id=response.headers.get("X-Request-Id"),
+    )
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for, in either of its forms (RFC 9110 §10.2.3)."""
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def _origin_of(response: httpx.Response) -> str:
+    return f"{response.request.url.scheme}://{response.request.url.netloc.decode('ascii')}"

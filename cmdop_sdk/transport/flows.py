@@ -1,0 +1,54 @@
+"""How a credential travels: httpx auth flows, generators without a socket of their own."""
+
+from collections.abc import AsyncGenerator
+
+import httpx
+
+from cmdop_sdk.auth import Refresh, Secret, TokenPair, TokenSource
+from cmdop_sdk.transport.bounds import not_ours
+
+
+class KeyAuth(httpx.Auth):
+    """Sends a key; there is nothing to refresh."""
+
+    def __init__(self, key: Secret) -> None:
+        self._key = key
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Send the request once, with the key."""
+        request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        yield request
+
+
+class PairAuth(httpx.Auth):
+    """Sends the access token of a source; asks it for a fresh pair when the token ends or was answered with 401."""
+
+    def __init__(self, source: TokenSource, refresh: Refresh, *, origin: str, mode: str, workspace: str | None) -> None:
+        self._source = source
+        self._refresh = refresh
+        self._origin = origin
+        self._mode = mode
+        self._workspace = workspace
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Send the request, and after a 401 once more with a fresh token."""
+        pair = self._ours(await self._source.pair())
+        if pair.is_stale:
+            pair = self._ours(await self._source.refreshed(pair, self._refresh))
+        request.headers["Authorization"] = f"Bearer {pair.access_token.reveal()}"
+        response = yield request
+        if response.status_code == 401:
+            fresh = self._ours(await self._source.refreshed(pair, self._refresh))
+            request.headers["Authorization"] = f"Bearer {fresh.access_token.reveal()}"
+            yield request
+
+    def _ours(self, pair: TokenPair) -> TokenPair:
+        if pair.origin != self._origin:
+            raise not_ours("this sign-in", pair.origin, self._origin)
+        if pair.mode != self._mode or self._workspace not in (None, pair.workspace_id, pair.workspace_slug):
+            raise not_ours(
+                "this sign-in",
+                f"{pair.workspace_slug} ({pair.mode})",
+                f"{self._workspace or 'a workspace'} ({self._mode})",
+            )
+        return pair
