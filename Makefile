@@ -30,12 +30,12 @@ lock: .venv/dev.stamp     ## Pin the newest allowed dependencies with hashes; on
 	@$(COMPILE) -c requirements/dev.lock -o requirements/client.lock
 
 # One recipe fills the environment. --no-deps: the lock is complete, so nothing is left to resolve. --no-compile: only
-# what runs gets compiled, when it first runs. No build isolation: the build tools are in the locks too.
+# what runs gets compiled, when it first runs. No build isolation: the build tools are in the locks too. The developers'
+# lock holds everything the server's holds.
 .venv/%.stamp: requirements/%.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cmdop needs Python 3.11 or newer; try: make PYTHON=/path/to/python3" if sys.version_info < (3, 11) else 0)'
 	@echo "installing the locked requirements of $*, once …" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r $<
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
-.venv/server.stamp: $(wildcard .venv/dev.stamp)
+	@touch $@ $(if $(filter dev,$*),.venv/server.stamp)
