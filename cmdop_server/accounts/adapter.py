@@ -66,7 +66,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Tell whether a page may send its reader there afterwards: only to addresses of this very server."""
         return url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
-    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:  # noqa: ARG002 - allauth passes it
         """Return where to go after a change of password: home, with a word about it."""
         return resolve_url(settings.LOGIN_REDIRECT_URL)
 

@@ -49,7 +49,7 @@ def hinted(workspaces: Sequence[Seen], hint: str) -> Seen | None:
 
 
 def preselected(workspaces: Sequence[Seen], hint: str) -> str:
-    """Return the id of the workspace to offer first: the one asked for, else the personal one, else any, else ``""``."""
+    """Return the id of the workspace to offer first: asked for, else personal, else any; ``""`` if there is none."""
     asked = hinted(workspaces, hint)
     personal = (seen for seen in workspaces if seen.workspace.kind == WorkspaceKind.PERSONAL)
     offered = asked or next(personal, None) or next(iter(workspaces), None)
