@@ -121,8 +121,7 @@ def approve_device(actor: Actor, user_code: str, workspace_ref: str, reach: Reac
 
 def deny_device(actor: Actor, user_code: str) -> None:
     """Refuse the client of this code; its next poll learns it."""
-    with transaction.atomic():
-        _decide(_pending(actor, user_code), denied_at=timezone.now())
+    _decide(_pending(actor, user_code), denied_at=timezone.now())  # no transaction: a wrong code stays counted
 
 
 def redeem_device(device_code: str, client: str | None = None, *, address: str, request_id: str) -> Pair:
