@@ -50,7 +50,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return defaults.permission_denied(request, exception)
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:  # noqa: ARG001 - Django passes it
     """Answer a form that did not come from our own page."""
     if wants_json(request):
         return permission_denied(request, PermissionError("the form did not come from this site, or is too old"))

@@ -5,6 +5,8 @@ from functools import cache
 
 import django
 from django.apps import apps
+from django.conf import settings
+from django.urls import get_resolver
 
 from cmdop_server.bridge import Receive, Scope, Send, ThreadedDjango
 
@@ -13,12 +15,11 @@ WEBSOCKET_POLICY = 1008  # RFC 6455 §7.4.1
 
 @cache
 def django_application() -> ThreadedDjango:
-    """Return Django, set up once a process."""
-    from django.conf import settings  # noqa: PLC0415 - reads the environment, which `start` completes first
-
+    """Return Django, set up once a process, with its addresses loaded so that no request waits for that."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cmdop_server.settings")
     if not apps.ready:
         django.setup(set_prefix=False)
+    _ = get_resolver().url_patterns
     return ThreadedDjango(settings.CMDOP_CONFIG.threads)
 
 

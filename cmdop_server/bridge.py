@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import io
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,6 @@ import structlog
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.db import connections
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
@@ -26,7 +25,7 @@ from cmdop_wire.vocab import ErrorCode
 Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Send = Callable[[Message], Coroutine[Any, Any, None]]
 SEND_SECONDS = 60  # a client that takes a streamed answer more slowly than one part in this time is cut off
 _log = structlog.stdlib.get_logger("cmdop.bridge")
 
@@ -148,11 +147,8 @@ class ThreadedDjango(BaseHandler):
             response.close()
 
     def close(self) -> None:
-        """Let running requests end and give the database connections back."""
+        """Let running requests end."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        close_pool = getattr(connections["default"], "close_pool", None)
-        if close_pool is not None:
-            close_pool()
 
 
 def _plain(status: int) -> Iterator[Message]:

@@ -158,7 +158,7 @@ def _one_of(words: type[StrEnum] | tuple[str, ...]) -> Callable[[str, str], Any]
     return parse
 
 
-def _secret(name: str, text: str) -> Secret:
+def _secret(_name: str, text: str) -> Secret:
     return Secret(text)
 
 

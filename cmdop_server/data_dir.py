@@ -187,6 +187,13 @@ def read_secrets(config: Config) -> Secrets | None:
     return Secrets(found["secret_key"], found["pepper"].encode(), base64.b64decode(found["audit_key"]))
 
 
+def refuse_vanished(config: Config) -> None:
+    """Refuse to make new secrets beside a database that was made with others."""
+    path = config.data_dir / SECRETS_FILE
+    if config.database is None and database_path(config.data_dir).exists():
+        raise Refusal(SECRETS_FILE, f"{path} is gone, but the database is there", f"restore {path} from your backup")
+
+
 def open_secrets(config: Config) -> Secrets:
     """Return the secrets, making them on the first start; never while a database says that there were some.
 
@@ -196,8 +203,7 @@ def open_secrets(config: Config) -> Secrets:
     if existing is not None:
         return existing
     path = config.data_dir / SECRETS_FILE
-    if config.database is None and database_path(config.data_dir).exists():
-        raise Refusal(SECRETS_FILE, f"{path} is gone, but the database is there", f"restore {path} from your backup")
+    refuse_vanished(config)
     fresh = {
         "secret_key": secrets.token_urlsafe(48),
         "pepper": secrets.token_urlsafe(48),

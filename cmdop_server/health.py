@@ -30,12 +30,12 @@ def audit_public_key() -> str:
     return base64.b64encode(public.public_bytes_raw()).decode()
 
 
-def live(request: HttpRequest) -> JsonResponse:
+def live(_request: HttpRequest) -> JsonResponse:
     """Answer that the process works; asks nobody else."""
     return JsonResponse({"status": "ok"}, headers=NO_STORE)
 
 
-def ready(request: HttpRequest) -> JsonResponse:
+def ready(_request: HttpRequest) -> JsonResponse:
     """Answer whether requests can be served: 503 while the database does not answer."""
     try:
         with connection.cursor() as cursor:
@@ -47,12 +47,12 @@ def ready(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok", "database": connection.vendor}, headers=NO_STORE)
 
 
-def version(request: HttpRequest) -> JsonResponse:
+def version(_request: HttpRequest) -> JsonResponse:
     """Answer which server this is."""
     return JsonResponse({"name": "cmdop", "version": server_version(), "api": "v1"}, headers=NO_STORE)
 
 
-def well_known(request: HttpRequest) -> JsonResponse:
+def well_known(_request: HttpRequest) -> JsonResponse:
     """Answer what a client needs before it has a credential."""
     origin = settings.CMDOP_PUBLIC_URL
     return JsonResponse(

@@ -63,7 +63,7 @@ class BoundedArgon2Hasher(Argon2PasswordHasher):
 class MaximumLengthValidator:
     """Refuse in a form what the hasher would refuse."""
 
-    def validate(self, password: str, user: object = None) -> None:
+    def validate(self, password: str, _user: object = None) -> None:
         """Raise ``ValidationError`` for an over-long password."""
         if is_too_long(password):
             raise ValidationError(self.get_help_text(), code="password_too_long")

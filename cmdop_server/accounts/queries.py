@@ -22,3 +22,8 @@ def account_by_id(account_id: str) -> Account | None:
     if not is_id(account_id, "account"):
         return None
     return Account.objects.filter(public_id=account_id).first()
+
+
+def first_account() -> Account | None:
+    """Return the account that was made first, the operator's own, or ``None`` on a new server."""
+    return Account.objects.order_by("id").first()

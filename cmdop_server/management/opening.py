@@ -1,0 +1,71 @@
+"""What every operator's command does first: configuration, data directory, secrets, Django, schema."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+import django
+from django.apps import apps
+
+from cmdop_server import data_dir
+from cmdop_server.config import Config, load, suspicious
+from cmdop_server.logs import configure
+from cmdop_server.management.say import note
+
+
+def private_process() -> None:
+    """Make everything this process creates private, whatever umask it inherited."""
+    os.umask(0o077)
+
+
+def configuration() -> Config:
+    """Return the configuration, warn of what looks like a typo, and switch the logs on."""
+    config = load(os.environ)
+    configure(config.log_format, config.log_level)
+    for name, meant in suspicious(os.environ):
+        note(f"warning: {name} is no setting of the server; {meant} was meant?")
+    return config
+
+
+def apply(flags: Mapping[str, str | None]) -> None:
+    """Put flags into the environment: a flag is another spelling of a variable, and workers inherit it."""
+    for name, value in flags.items():
+        if value is not None:
+            os.environ[name] = value
+
+
+def django_ready(config: Config, *, migrate: bool) -> bool:
+    """Open directory and secrets, set Django up, bring the schema up to date; tell whether that took anything.
+
+    Used beside a running server, too: then it takes that server's address for the links it prints.
+    """
+    data_dir.open_dir(config.data_dir)
+    data_dir.open_secrets(config)
+    running = data_dir.read_running(config.data_dir)
+    if config.public_url is None and running is not None and isinstance(running.get("public_url"), str):
+        os.environ["CMDOP_PUBLIC_URL"] = running["public_url"]
+    set_up_django()
+    from cmdop_server import schema  # noqa: PLC0415 - needs Django
+
+    return schema.ensure(migrate=migrate or config.database is None)
+
+
+def set_up_django() -> None:
+    """Load the apps; Django reads the environment at this moment and never again."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "cmdop_server.settings"
+    if not apps.ready:
+        django.setup(set_prefix=False)
+
+
+def login_line(config: Config) -> str:
+    """Return the command that signs in to this server."""
+    from django.conf import settings  # noqa: PLC0415 - needs Django
+
+    running = data_dir.read_running(config.data_dir) or {}
+    pin = f" --ca-pin {running['ca_pin']}" if running.get("ca_pin") else ""
+    return f"cmdop login --server {settings.CMDOP_PUBLIC_URL}{pin}"
+
+
+def is_terminal() -> bool:
+    """Tell whether a person reads the answer."""
+    return sys.stdout.isatty()

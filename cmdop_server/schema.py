@@ -1,0 +1,165 @@
+"""The database's schema: is it the one this code knows, and does the database belong to these secrets.
+
+The usual start compares two lists of names and loads no migration at all.
+"""
+
+import hashlib
+import hmac
+import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from filelock import FileLock
+
+from cmdop_server.refusal import Refusal
+
+STAMP_TABLE = "cmdop_stamp"
+# Any number will do that nobody else locks in this database.
+MIGRATION_LOCK = 0x636D646F70
+Names = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """``pending``: this code knows them, the database has not seen them; ``unknown``: the reverse."""
+
+    pending: Names
+    unknown: Names
+    is_new: bool
+
+
+def known_migrations() -> Names:
+    """Return (app, migration) of everything that this code brings, by listing files."""
+    names: set[tuple[str, str]] = set()
+    for app in apps.get_app_configs():
+        try:
+            package = import_module(f"{app.name}.migrations")
+        except ModuleNotFoundError:
+            continue
+        names.update(
+            (app.label, module.name)
+            for module in pkgutil.iter_modules(package.__path__)
+            if not module.ispkg and module.name[0] not in "_~"
+        )
+    return frozenset(names)
+
+
+def applied_migrations() -> Names:
+    """Return (app, migration) of everything that was done to this database."""
+    with connection.cursor() as cursor:
+        if "django_migrations" not in connection.introspection.table_names(cursor):
+            return frozenset()
+        cursor.execute("SELECT app, name FROM django_migrations")
+        return frozenset((str(app), str(name)) for app, name in cursor.fetchall())
+
+
+def state() -> SchemaState:
+    """Compare code and database; refuse when the database cannot be reached."""
+    try:
+        known, applied = known_migrations(), applied_migrations()
+    except DatabaseError as error:
+        raise unreachable(error) from None
+    return SchemaState(pending=known - applied, unknown=applied - known, is_new=not applied)
+
+
+def unreachable(error: Exception) -> Refusal:
+    """Return the refusal for a database that does not answer; drivers put no password into these messages."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if settings.CMDOP_CONFIG.database is None:
+        path = settings.DATABASES["default"]["NAME"]
+        return Refusal("CMDOP_DATA_DIR", f"cannot open {path}: {reason}", f"ls -l {path}")
+    return Refusal("CMDOP_DATABASE_URL", f"the database does not answer: {reason}", 'psql "$CMDOP_DATABASE_URL" -c ""')
+
+
+def refuse_newer(found: SchemaState) -> None:
+    """Refuse a database that a newer server has already changed."""
+    if found.unknown:
+        app, name = min(found.unknown)
+        message = f"the database was changed by a newer server ({app} {name} and {len(found.unknown) - 1} more)"
+        raise Refusal("schema", message, "install the newer cmdop, or restore the backup made before the upgrade")
+
+
+def ensure(*, migrate: bool) -> bool:
+    """Bring the schema up to date and tell whether that took anything.
+
+    With ``migrate`` false only a new database is filled; an older one is refused, so that a server on PostgreSQL
+    never changes what its siblings are using.
+    """
+    found = state()
+    refuse_newer(found)
+    changed = False
+    if found.pending:
+        if not (migrate or found.is_new):
+            message = f"the database lacks {len(found.pending)} migrations"
+            raise Refusal("schema", message, "stop the servers, back up, then: cmdop server migrate")
+        with _alone():
+            found = state()
+            refuse_newer(found)
+            if found.pending:
+                _migrate()
+                changed = True
+    check_secrets()
+    return changed
+
+
+def _migrate() -> None:
+    call_command("migrate", verbosity=0, interactive=False)
+    call_command("createcachetable", verbosity=0)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {STAMP_TABLE} (name varchar(40) PRIMARY KEY, value varchar(200) NOT NULL)"
+        )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep two starts (or a start and a ``bootstrap``) from migrating at the same time."""
+    if connection.vendor != "postgresql":
+        with FileLock(settings.DATA_DIR / "migrate.lock", mode=0o600, timeout=60):
+            yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+
+
+def _fingerprints() -> dict[str, str]:
+    """Return what tells secrets apart without telling anything about them."""
+    keyed = {"pepper": settings.CMDOP_PEPPER, "audit_key": settings.CMDOP_AUDIT_KEY}
+    return {
+        name: hmac.new(secret, b"cmdop fingerprint", hashlib.sha256).hexdigest()[:32] for name, secret in keyed.items()
+    }
+
+
+def check_secrets() -> None:
+    """Refuse secrets that are not those this database was made with: every credential would become unknown."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SELECT name, value FROM {STAMP_TABLE}")  # noqa: S608 - a constant of ours
+        stamped = dict(cursor.fetchall())
+        for name, fingerprint in _fingerprints().items():
+            if name not in stamped:
+                cursor.execute(f"INSERT INTO {STAMP_TABLE} (name, value) VALUES (%s, %s)", [name, fingerprint])  # noqa: S608
+            elif stamped[name] != fingerprint:
+                message = "is not the one this database was made with"
+                fix = "restore secrets.json, or the variable, from your backup"
+                raise Refusal(f"CMDOP_{name.upper()}", message, fix)
+
+
+@contextmanager
+def one_bootstrap_at_a_time() -> Iterator[None]:
+    """Run the block in a transaction that excludes its like, in any process on any host."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        suffix = " FOR UPDATE" if connection.features.has_select_for_update else ""
+        cursor.execute(f"SELECT value FROM {STAMP_TABLE} WHERE name = %s{suffix}", ["pepper"])  # noqa: S608
+        cursor.fetchall()
+        yield
