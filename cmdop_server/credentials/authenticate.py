@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
@@ -23,6 +24,9 @@ from cmdop_server.credentials.tokens import actor_of
 from cmdop_wire.ids import KEY_PREFIX, parse_key, token_kind
 from cmdop_wire.vocab import KeyKind, KeyState, Scope
 
+if TYPE_CHECKING:
+    from cmdop_server.workspaces.models import Workspace
+
 log = logging.getLogger(__name__)
 
 NOTED_EVERY = timedelta(minutes=1)
@@ -31,10 +35,11 @@ _LOCK_WAIT = 20  # milliseconds that noting a use may wait for SQLite's one writ
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a credential proved: who acts, until when, and the row that noted its last use."""
+    """What a credential proved: who acts, until when, in which workspace, and the row of the key or token."""
 
     actor: Actor
     expires_at: datetime | None
+    workspace: "Workspace"
     key: Key | None
     token: Token | None
 
@@ -54,11 +59,11 @@ def prove(text: str, *, address: str, request_id: str) -> Proof:
         token = _live_token(text, now)
         if token is not None:
             actor = actor_of(token.family, address=address, request_id=request_id)
-            return Proof(actor, token.expires_at, None, token)
+            return Proof(actor, token.expires_at, token.family.workspace, None, token)
     elif text.startswith(f"{KEY_PREFIX}_"):
         key = _live_key(text, now)
         if key is not None:
-            return Proof(_actor_of(key, address, request_id), key.expires_at, key, None)
+            return Proof(_actor_of(key, address, request_id), key.expires_at, key.workspace, key, None)
     raise Unauthenticated("no usable credential", hint="cmdop login")
 
 

@@ -11,13 +11,12 @@ from cmdop_server.access.errors import Conflict, Forbidden, Invalid
 from cmdop_server.access.policy import ROLE_ACTIONS, decide
 from cmdop_server.accounts.queries import account_by_id
 from cmdop_server.credentials.models import Key
-from cmdop_server.credentials.queries import is_own, live_keys, visible_key
+from cmdop_server.credentials.queries import CAPS, is_own, live_keys, visible_key
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.workspaces.changes import Change, changing
 from cmdop_wire.ids import make_key
 from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, Action, ErrorCode, KeyKind, Scope
 
-CAPS = {KeyKind.PERSONAL: 10, KeyKind.WORKSPACE: 100}  # live keys, per member and per workspace (D-12)
 NAME_LENGTH = 80
 SHORTEST_LIFE = 60  # seconds
 LONGEST_LIFE = 10 * 366 * 86_400

@@ -1,6 +1,7 @@
 """Reading keys and sign-ins: what an actor may see of them, actor first. Querysets come newest first."""
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db.models import Max, Prefetch, Q, QuerySet
 from django.utils import timezone
@@ -12,6 +13,8 @@ from cmdop_server.credentials.models import Key, SignIn, TokenFamily
 from cmdop_server.workspaces.queries import Seen, workspace_for
 from cmdop_wire.ids import is_id
 from cmdop_wire.vocab import AccountAction, Action, KeyKind, KeyState, Reach
+
+CAPS = {KeyKind.PERSONAL: 10, KeyKind.WORKSPACE: 100}  # live keys, per member and per workspace (D-12)
 
 
 def in_state(state: KeyState, now: datetime) -> Q:
@@ -81,10 +84,28 @@ def key_actions(actor: Actor, facts: Facts, key: Key) -> list[Action]:
     return authorized_actions(actor, facts, frozenset({revoke}))
 
 
+class KeyUse(NamedTuple):
+    """How many live keys share a cap, and the cap."""
+
+    used: int
+    limit: int
+
+
+def key_usage(actor: Actor, seen: Seen) -> dict[KeyKind, KeyUse]:
+    """Return how much of each cap is used: the workspace's, and the actor's own for personal keys (D-12)."""
+    now = timezone.now()
+    return {
+        kind: KeyUse(live_keys(seen.workspace.pk, kind, actor.account_id, now).count(), cap)
+        for kind, cap in CAPS.items()
+    }
+
+
 def live_keys(workspace_pk: int, kind: KeyKind, owner_id: str | None, now: datetime) -> QuerySet[Key]:
     """Return the live keys that share one cap and one set of names (D-12)."""
     rows = Key.objects.filter(in_state(KeyState.LIVE, now), workspace=workspace_pk, kind=kind)
-    return rows.filter(owner__public_id=owner_id) if kind is KeyKind.PERSONAL else rows
+    if kind is KeyKind.WORKSPACE:
+        return rows
+    return rows.filter(owner__public_id=owner_id) if owner_id is not None else rows.none()
 
 
 def _keys(seen: Seen) -> QuerySet[Key]:
@@ -105,7 +126,7 @@ def require_person(actor: Actor, action: AccountAction) -> None:
 
 
 def sign_ins_of(actor: Actor) -> QuerySet[SignIn]:
-    """Return the live sign-ins of the actor's account, with ``used_at`` and ``live_families`` filled in.
+    """Return the live sign-ins of the actor's account, each ready for ``seen``.
 
     A sign-in for one workspace sees itself only: the others would name workspaces it may not know of (D-16).
     """
@@ -121,6 +142,21 @@ def sign_ins_of(actor: Actor) -> QuerySet[SignIn]:
     )
 
 
+class SignInSeen(NamedTuple):
+    """A sign-in, when one of its tokens was last used, and the slugs of the workspaces that were entered with it."""
+
+    sign_in: SignIn
+    last_used_at: datetime | None
+    slugs: list[str]
+
+
+def seen(sign_in: SignIn) -> SignInSeen:
+    """Return what ``sign_ins_of`` filled in on a row of its own."""
+    families: list[TokenFamily] = sign_in.live_families  # type: ignore[attr-defined] # prefetched in sign_ins_of
+    used_at: datetime | None = sign_in.used_at  # type: ignore[attr-defined] # annotated in sign_ins_of
+    return SignInSeen(sign_in, used_at, sorted({family.workspace.slug for family in families}))
+
+
 def sign_in_for(actor: Actor, sign_in_id: str) -> SignIn:
     """Return one live sign-in of the actor's own by its id, or raise ``NotFound``."""
     rows = sign_ins_of(actor)
@@ -132,7 +168,7 @@ def sign_in_for(actor: Actor, sign_in_id: str) -> SignIn:
 
 def families_of(actor: Actor) -> QuerySet[TokenFamily]:
     """Return the live token families of the actor's account, narrowed like ``sign_ins_of``."""
-    require_person(actor, AccountAction.ACCOUNT_VIEW)
+    require_person(actor, AccountAction.ACCOUNT_EDIT)
     rows = TokenFamily.objects.filter(
         sign_in__account__public_id=actor.account_id,
         revoked_at=None,

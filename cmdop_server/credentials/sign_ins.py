@@ -9,6 +9,7 @@ from cmdop_server.access.actor import Actor, ActorKind
 from cmdop_server.access.errors import NotFound
 from cmdop_server.accounts.queries import account_by_id
 from cmdop_server.credentials.devices import (
+    DEVICE_LIFE,
     PendingDevice,
     StartedDevice,
     approve_device,
@@ -37,6 +38,7 @@ from cmdop_wire.ids import make_token, token_kind
 from cmdop_wire.vocab import Action, Reach
 
 __all__ = [
+    "DEVICE_LIFE",
     "Pair",
     "PendingDevice",
     "StartedDevice",

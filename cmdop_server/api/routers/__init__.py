@@ -1,0 +1,1 @@
+"""One router per noun: parse, call one service or query, shape the answer."""
