@@ -1,0 +1,272 @@
+"""The command line as Typer sees it: one group class and one command class that carry the global options (D-19).
+
+The commands themselves stand in ``table.py`` and are imported when one runs. Only Typer's public names are used;
+its parser is private and never imported.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from cmdop_cli import pages
+from cmdop_cli.context import Call, Ctx
+from cmdop_cli.declare import declared
+from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.options import GLOBAL_OPTIONS, GlobalOption
+from cmdop_cli.table import TABLE, Foreign, Noun, Row
+
+PROGRAM = "cmdop"
+
+
+def _parameters() -> list[Any]:
+    """Return the global options as parameters; they are collected, never passed to a command's function."""
+    made = [_parameter(option) for option in GLOBAL_OPTIONS]
+    return [*made, _switch("help", ("--help", "-h"), _show_help, is_eager=True)]
+
+
+def _parameter(option: GlobalOption) -> TyperOption:
+    def collect(context: Any, parameter: Any, value: Any) -> None:
+        if context.resilient_parsing:
+            return
+        for each in value if isinstance(value, tuple | list) else [value]:
+            if each is not None and each is not False:
+                context.obj.given.add(option, option.value if option.metavar is None else each)
+
+    if option.name == "version":
+        return _switch(option.name, option.spellings, _show_version, is_eager=True)
+    if option.metavar is None:
+        return _switch(option.name, option.spellings, collect)
+    return TyperOption(
+        param_decls=[f"global_{option.name}", *option.spellings],
+        type=str,
+        multiple=True,
+        metavar=option.metavar,
+        help=option.help,
+        expose_value=False,
+        callback=collect,
+        hidden=True,
+    )
+
+
+def _switch(
+    name: str, spellings: Sequence[str], callback: Callable[..., Any], *, is_eager: bool = False, text: str = ""
+) -> TyperOption:
+    return TyperOption(
+        param_decls=[f"global_{name}", *spellings],
+        is_flag=True,
+        default=False,
+        help=text,
+        expose_value=False,
+        callback=callback,
+        is_eager=is_eager,
+        hidden=not text,
+    )
+
+
+def _show_help(context: Any, parameter: Any, value: Any) -> None:
+    if value and not context.resilient_parsing:
+        context.obj.print_help(context.command.get_help(context))
+        raise typer.Exit(0)
+
+
+def _show_version(context: Any, parameter: Any, value: Any) -> None:
+    if value and not context.resilient_parsing:
+        context.obj.print_version()
+        raise typer.Exit(0)
+
+
+def _plan(context: Any, parameter: Any, value: Any) -> None:
+    if value and not context.resilient_parsing:
+        context.obj.is_dry_run = True
+
+
+class Command(TyperCommand):
+    """A verb: its own parameters and the global ones, and the guards that it declared."""
+
+    context_class = Ctx
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        self.declared = declared(settings.get("callback"))
+        own = list(settings.pop("params", None) or [])
+        if self.declared.mutates:
+            own.append(_switch("dry_run", ["--dry-run"], _plan, text="show what would change; change nothing"))
+        super().__init__(name, params=[*own, *_parameters()], **{**settings, "add_help_option": False})
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the line; a bare ``--workspace`` is noted first where the command gives it a meaning (D-19)."""
+        if self.declared.bare_workspace:
+            args, is_bare = self._without_bare_workspace(args)
+            if is_bare and not ctx.resilient_parsing:
+                ctx.obj.bare_workspace = True
+        return super().parse_args(ctx, args)
+
+    def _without_bare_workspace(self, args: list[str]) -> tuple[list[str], bool]:
+        takes_value = {
+            spelling
+            for parameter in self.params
+            if isinstance(parameter, TyperOption) and not parameter.is_flag
+            for spelling in parameter.opts
+        }
+        kept: list[str] = []
+        is_bare = False
+        words = iter(enumerate(args))
+        for place, word in words:
+            if word == "--":
+                return [*kept, *args[place:]], is_bare
+            following = args[place + 1] if place + 1 < len(args) else None
+            if word == "--workspace" and (following is None or following.startswith("-")):
+                is_bare = True
+                continue
+            kept.append(word)
+            if word in takes_value and following is not None:
+                kept.append(next(words)[1])
+        return kept, is_bare
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help page."""
+        return pages.command_page(self, ctx)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Settle what the command declared, then run it."""
+        call: Call = ctx.obj
+        call.begin(self.declared, path=tuple(ctx.command_path.split()[1:]))
+        return super().invoke(ctx)
+
+
+class ForeignCommand(TyperCommand):
+    """A command whose arguments are not ours to read: the server's, a completion script's, an extension's."""
+
+    context_class = Ctx
+
+    def __init__(self, name: str, run: Callable[[Call, list[str]], Any], summary: str) -> None:
+        super().__init__(name, help=summary, add_help_option=False)
+        self.run = run
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep every word as it is."""
+        ctx.args = args
+        return args
+
+    def invoke(self, ctx: Any) -> Any:
+        """Hand the untouched arguments over."""
+        return self.run(ctx.obj, list(ctx.args))
+
+
+class Group(TyperGroup):
+    """The program or a noun: hands out its rows, importing a command only to run it or to print its own help."""
+
+    context_class = Ctx
+
+    def __init__(self, name: str, rows: "dict[str, Any]", summary: str) -> None:
+        # Without a verb Typer would complain in its own words; ``invoke`` has ours.
+        super().__init__(
+            name=name, help=summary, params=_parameters(), add_help_option=False, invoke_without_command=True
+        )
+        self.rows = rows
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the rows."""
+        return list(self.rows)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> "TyperCommand | TyperGroup | None":
+        """Return the command called ``cmd_name``, made on the spot, or ``None``."""
+        found = self.rows.get(cmd_name)
+        return None if found is None else made(cmd_name, found)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> "tuple[str | None, Any, list[str]]":
+        """Return the command that ``args`` begin with; unknown ones are an extension or a usage failure."""
+        command = self.get_command(ctx, args[0])
+        if command is None and not ctx.resilient_parsing:
+            command = self._extension(ctx, args[0])
+        return args[0], command, args[1:]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb that follows; without one, the program prints its help and a noun is a usage failure."""
+        result = super().invoke(ctx)
+        if ctx.invoked_subcommand is not None:
+            return result
+        call: Call = ctx.obj
+        if ctx.parent is None and not call.given.has_any:
+            call.print_help(self.get_help(ctx))
+            return None
+        verbs = ", ".join(name for name, entry in self.rows.items() if not entry.hidden)
+        raise usage(f"{ctx.command_path} needs a command: {verbs}", hint=f"{ctx.command_path} --help")
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help page."""
+        return pages.group_page(self.rows, self.help or "", ctx, is_root=ctx.parent is None)
+
+    def _extension(self, ctx: Any, name: str) -> ForeignCommand:
+        from cmdop_cli import extensions
+
+        if ctx.parent is None:
+            found = extensions.find(name)
+            if found is not None:
+                return ForeignCommand(name, lambda call, args: extensions.run(found, call, args), "")
+        hint = suggestion(name, [*self.rows, *(extensions.names() if ctx.parent is None else ())])
+        path = ctx.command_path
+        raise Failure(
+            Code.USAGE,
+            f"{name} is no command of {path}",
+            hint=f"{path} {hint}" if hint else f"{path} --help",
+        )
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """Return the nearest of ``known``, or ``""``; it is shown, never run."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, known, n=1)), "")
+
+
+def made(name: str, entry: Row) -> "Command | Group | ForeignCommand":
+    """Return the command of one row of the table."""
+    if isinstance(entry, Noun):
+        return Group(name, dict(entry.verbs), entry.summary)
+    function = load(entry.target)
+    if isinstance(entry, Foreign):
+        return ForeignCommand(name, function, entry.summary)
+    shell = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    shell.command(name, cls=Command, help=inspect.getdoc(function))(function)
+    command = typer.main.get_command(shell)
+    if not isinstance(command, Command):
+        raise TypeError(f"{entry.target} did not become a command")
+    return command
+
+
+def load(target: str) -> Callable[..., Any]:
+    """Return the function that ``module:function`` names below ``cmdop_cli.commands``."""
+    module, _, function = target.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"cmdop_cli.commands.{module}"), function)
+    return found
+
+
+def root() -> Group:
+    """Return the whole program."""
+    return Group(PROGRAM, dict(TABLE), "Workspaces for machines.")
+
+
+def run(arguments: list[str], call: Call) -> Any:
+    """Run one line and return the command's result; failures of the parser become usage failures (exit 2)."""
+    try:
+        with root().make_context(PROGRAM, arguments, obj=call) as context:
+            return context.command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
+    except typer.TyperException as wrong:
+        raise _usage_failure(wrong) from None
+
+
+def _usage_failure(wrong: typer.TyperException) -> Failure:
+    context = getattr(wrong, "ctx", None)
+    message = wrong.format_message().replace("'", "").rstrip(".")
+    near = getattr(wrong, "possibilities", None) or ()
+    if near:
+        message = f"no such option: {getattr(wrong, 'option_name', '')}"
+    path = context.command_path if context is not None else PROGRAM
+    hint = f"{path} {next(iter(near))}" if near else f"{path} --help"
+    return Failure(Code.USAGE, message[:1].lower() + message[1:], hint=hint)

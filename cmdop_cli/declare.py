@@ -1,0 +1,42 @@
+"""How a command says what it needs, beside its function; ``app.py`` reads it, so no command checks it itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Need = Literal["nothing", "account", "workspace"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What ``verb`` was told of a command."""
+
+    needs: Need = "nothing"
+    mutates: bool = False
+    bare_workspace: bool = False
+    lenient: bool = False
+
+
+def verb(
+    *, needs: Need = "nothing", mutates: bool = False, bare_workspace: bool = False, lenient: bool = False
+) -> Callable[[Function], Function]:
+    """Declare a function to be a command.
+
+    ``needs``: ``account`` wants a credential, ``workspace`` also a workspace; both are settled before the body runs.
+    ``mutates``: gets ``--dry-run``, and is refused by the read-only and workspace guards (exit 7).
+    ``bare_workspace``: ``--workspace`` without a value is a switch of its own here (D-19, ``auth create-key``).
+    ``lenient``: works although a variable that selects authority is empty (cli.md: help, login, doctor …).
+    """
+
+    def mark(function: Function) -> Function:
+        function.__dict__["declared"] = Declared(needs, mutates, bare_workspace, lenient)
+        return function
+
+    return mark
+
+
+def declared(function: Any) -> Declared:
+    """Return what was declared of ``function``, also when Typer has wrapped it."""
+    found = getattr(function, "declared", None)
+    return found if isinstance(found, Declared) else Declared()

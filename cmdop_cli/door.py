@@ -1,0 +1,90 @@
+"""The one place where the command line runs the asynchronous SDK: one event loop a call, clean interruption, progress."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cmdop_cli.failures import Terminated
+
+if TYPE_CHECKING:
+    from cmdop_cli.context import Call
+    from cmdop_sdk.client import AsyncCMDOPClient
+
+T = TypeVar("T")
+PATIENCE = 0.6  # seconds before a terminal is told that something is going on
+_FRAMES = "|/-\\"
+
+
+def ask(
+    call: "Call",
+    client: "AbstractAsyncContextManager[AsyncCMDOPClient]",
+    verb: "Callable[[AsyncCMDOPClient], Awaitable[T]]",
+) -> T:
+    """Open ``client``, return ``await verb(client)``, close it."""
+
+    async def asked() -> T:
+        async with client as opened:
+            return await verb(opened)
+
+    return run(call, asked())
+
+
+def run(call: "Call", work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end. SIGINT and SIGTERM cancel it first, so that connections close and locks are freed."""
+
+    async def watched() -> T:
+        spinner = asyncio.create_task(_spin()) if call.output.shows_progress else None
+        try:
+            return await work
+        finally:
+            if spinner is not None:
+                spinner.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await spinner
+
+    with asyncio.Runner() as runner, _terminable(runner):
+        try:
+            return runner.run(watched())
+        except asyncio.CancelledError:
+            raise Terminated from None
+
+
+@contextlib.contextmanager
+def _terminable(runner: asyncio.Runner) -> Iterator[None]:
+    """Let SIGTERM cancel everything in the runner's loop, as SIGINT does by itself."""
+    loop = runner.get_loop()
+
+    def cancel() -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+
+    try:
+        loop.add_signal_handler(signal.SIGTERM, cancel)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+
+async def _spin() -> None:
+    """Show on stderr that we wait; only after a while, and gone without a trace."""
+    await asyncio.sleep(PATIENCE)
+    shown = 0
+    try:
+        while True:
+            sys.stderr.write(f"\r{_FRAMES[shown % len(_FRAMES)]} waiting for the server")
+            sys.stderr.flush()
+            shown += 1
+            await asyncio.sleep(0.1)
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()

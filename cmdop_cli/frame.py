@@ -1,0 +1,92 @@
+"""The outermost frame of a full command: whatever is raised below becomes text or JSON and an exit status here.
+
+No traceback reaches a terminal. A bug leaves one in a private file, with secrets masked, and so does any failure
+under ``--debug`` or ``CMDOP_DEBUG``.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from cmdop_cli import environment, paths
+from cmdop_cli.context import Call
+from cmdop_cli.failures import Code, Failure, Terminated, explained
+from cmdop_wire.vocab import Exit
+
+
+def run(arguments: list[str]) -> int:
+    """Run one line and return its exit status."""
+    call = Call(arguments, os.environ)
+    _end_on_sigterm()
+    try:
+        from cmdop_cli import app
+
+        result = app.run(arguments, call)
+        if isinstance(result, int):
+            return result
+        return call.output.show(result)
+    except BrokenPipeError:
+        return _nobody_reads()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else Exit.BUG
+    except BaseException as error:
+        return _failed(call, error)
+
+
+def _failed(call: Call, error: BaseException) -> int:
+    failure = explained(error)
+    try:
+        failure = call.explain(failure)
+        if (
+            failure.code == Code.BUG
+            or call.given.options().debug
+            or call.environ.get(environment.DEBUG, "") not in ("", "0")
+        ):
+            _keep_traceback(call, failure, error)
+        call.emergency_output().failure(failure)
+    except BrokenPipeError:
+        return _nobody_reads() or failure.exit_code
+    return failure.exit_code
+
+
+def _keep_traceback(call: Call, failure: Failure, error: BaseException) -> None:
+    """Write the traceback where only its owner reads it, and make the failure name the file."""
+    import traceback
+    from secrets import token_hex
+    from time import strftime
+
+    from cmdop_wire.ids import mask
+
+    name = f"{strftime('%Y%m%dT%H%M%S')}-{token_hex(4)}.txt"
+    text = mask("".join(traceback.format_exception(error)))
+    try:
+        file = call.local.file(os.path.join(paths.DEBUG, name))
+        with file.locked() as locked:
+            locked.write(text.encode("utf-8", "backslashreplace"))
+        os.unlink(f"{file.path}.lock")
+    except Exception:  # no state directory: then there is no file, and the failure itself matters more
+        return
+    failure.hint = failure.hint or f"cat {file.path}"
+    failure.message = f"{failure.message} (traceback in {file.path})"
+
+
+def _nobody_reads() -> int:
+    """End silently: the reader of our pipe has left, which is its right."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered must not fail again at exit
+    except (OSError, ValueError):
+        pass
+    return Exit.DONE
+
+
+def _end_on_sigterm() -> None:
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    try:
+        signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread: whoever embeds us has their own way to end
+        return

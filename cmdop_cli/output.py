@@ -1,0 +1,319 @@
+"""The only print. Commands hand over results; this decides between table, TSV, JSON, NDJSON and quiet (cli.md).
+
+stdout carries data, stderr everything else. Text from servers, machines and members passes ``safe`` on its way to
+either (D-24); JSON stays exact and is ASCII, so a terminal sees no control byte of it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.results import Column, Listing, Record, Result, Secret, Text
+
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+# Printable by Unicode's book, but drawn as nothing: fillers, joiners and selectors that make names look alike.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+)
+_MARKS_IN_A_ROW = 3  # more combining marks than any living script stacks would paint over other lines
+
+
+def safe(text: str) -> str:
+    r"""Return ``text`` with everything a terminal could obey or hide replaced by a visible escape such as ``\x1b``.
+
+    C0, C1, DEL, line feeds and tabs, bidi marks, zero-width and format characters, odd spaces, unassigned and
+    private code points, lone surrogates, and stacks of combining marks. What is left is only text.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    import unicodedata
+
+    shown, marks = [], _MARKS_IN_A_ROW  # a mark with nothing before it would sit on the neighbouring column
+    for character in text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if character.isprintable() and character not in _UNSEEN and marks <= _MARKS_IN_A_ROW:
+            shown.append(character)
+        else:
+            shown.append(_escape(ord(character)))
+    return "".join(shown)
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def width(text: str) -> int:
+    """Return how many terminal cells ``text`` (already safe) takes: two for wide characters, none for marks."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )
+
+
+def plain(value: "Any") -> "Any":
+    """Return ``value`` as JSON knows it: structs and dataclasses as objects, moments in UTC, enums as words."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "__struct_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "isoformat"):
+        from cmdop_cli.times import iso
+
+        return iso(value) if hasattr(value, "hour") else value.isoformat()
+    return str(value)
+
+
+def pick(item: "Mapping[str, Any]", name: str) -> "Any":
+    """Return the field ``name`` of a plain object; dots descend; what is not there is ``None``."""
+    found: Any = item
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def encoded(document: "Mapping[str, Any]", *, indent: int | None = 2) -> str:
+    """Return ``document`` from the JSON encoder, in ASCII: exact, and no terminal or encoding can stumble over it."""
+    return json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False)
+
+
+class Output:
+    """Where the output of one call goes, and in which form.
+
+    ``form`` is one of ``options.OUTPUTS``; ``None`` is a table on a terminal and TSV elsewhere.
+    """
+
+    def __init__(
+        self,
+        form: str | None = None,
+        *,
+        fields: Sequence[str] = (),
+        limit: int | None = None,
+        no_color: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.stdout, self.stderr = sys.stdout, sys.stderr
+        for stream in (self.stdout, self.stderr):
+            if stream is not None and hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a Latin-1 terminal shows escapes, never a crash
+        self.is_terminal = _is_terminal(self.stdout)
+        self.form = form or ("table" if self.is_terminal else "tsv")
+        self.fields = tuple(fields)
+        self.limit = limit
+        self.environ = environ
+        self.has_color = not no_color and _wants_color(environ)
+        self._held: list[str] = []
+
+    @property
+    def is_json(self) -> bool:
+        """Tell whether a machine reads: errors are JSON too, and notices wait for success."""
+        return self.form in ("json", "ndjson")
+
+    # -- stdout ----------------------------------------------------------------------------------------------------
+
+    def show(self, result: Result | None) -> int:
+        """Print ``result`` in the chosen form, then the notices that were held back; return its exit status."""
+        if result is not None:
+            if isinstance(result, Secret):
+                self._secret(result)
+            elif isinstance(result, Text):
+                self._text(result)
+            elif isinstance(result, Listing):
+                self._listing(result)
+            else:
+                self._record(result)
+        for line in self._held:
+            self._error_line(line)
+        self._held.clear()
+        return 0 if result is None else result.exit_code
+
+    def write(self, text: str) -> None:
+        """Write ``text`` to stdout as it is; ``BrokenPipeError`` and ``Failure`` when it cannot be delivered."""
+        if self.stdout is None:
+            raise Failure(Code.OUTPUT, "stdout is closed")
+        try:
+            self.stdout.write(text)
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Failure(Code.OUTPUT, f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from error
+
+    def _listing(self, listing: Listing) -> None:
+        items = [plain(item) for item in listing.items][: self.limit]
+        columns = self._columns(listing.columns, items)
+        if self.form == "json":
+            shown = [self._kept(item) for item in items]
+            head = {"schema": f"cmdop.{listing.noun}.v1", **plain(listing.extra)}
+            self.write(encoded({**head, "items": shown, "next": listing.next}) + "\n")
+        elif self.form == "ndjson":
+            lines = [{"schema": f"cmdop.{listing.noun}.v1", **self._kept(item)} for item in items]
+            self.write("".join(encoded(line, indent=None) + "\n" for line in lines))
+        elif self.form == "quiet":
+            names = self.fields or (listing.identifier,)
+            self.write("".join("\t".join(_cell(pick(item, name)) for name in names) + "\n" for item in items))
+        elif self.form == "tsv":
+            self.write("".join("\t".join(_cell(pick(item, c.name)) for c in columns) + "\n" for item in items))
+        elif items:
+            from cmdop_cli.tables import table
+
+            self.write(table(columns, items, bold=self._bold))
+        elif listing.empty:
+            self.note(listing.empty)
+        if listing.next and self.form == "table":
+            self.note(f"there is more: add --limit {2 * max(len(items), 1)}")
+
+    def _record(self, record: Record) -> None:
+        fields = plain(record.fields)
+        if record.planned:
+            fields = {**fields, "planned": True}
+        columns = self._columns(record.columns or [Column(name) for name in fields], [fields])
+        if self.is_json:
+            head = {"schema": f"cmdop.{record.noun}.v1"}
+            self.write(encoded({**head, **self._kept(fields)}, indent=2 if self.form == "json" else None) + "\n")
+        elif self.form == "quiet":
+            names = self.fields or (record.identifier,)
+            self.write("\t".join(_cell(pick(fields, name)) for name in names) + "\n")
+        elif record.rows is not None and not self.fields:
+            self._listing(record.rows)
+        elif self.form == "tsv":
+            self.write("\t".join(_cell(pick(fields, column.name)) for column in columns) + "\n")
+        else:
+            from cmdop_cli.tables import record_lines
+
+            self.write(record_lines(columns, fields))
+
+    def _secret(self, result: Secret) -> None:
+        fields = plain(result.fields)
+        text = str(fields[result.secret])
+        if self.is_json:
+            document = {"schema": f"cmdop.{result.noun}.v1", **fields}
+            self.write(encoded(document, indent=2 if self.form == "json" else None) + "\n")
+        elif self.form == "table" and self.is_terminal:
+            from cmdop_cli.tables import boxed, record_lines
+
+            rest = {name: value for name, value in fields.items() if name != result.secret}
+            self.write(record_lines(result.columns or [Column(name) for name in rest], rest))
+            self.write(boxed(text, unicode="utf" in (getattr(self.stdout, "encoding", "") or "").lower()))
+            self.note("shown once: it cannot be read again")
+        else:
+            self.write(text + "\n")
+
+    def _text(self, result: Text) -> None:
+        if self.is_json:
+            document = {"schema": f"cmdop.{result.noun}.v1", "text": "\n".join(result.lines)}
+            self.write(encoded(document, indent=2 if self.form == "json" else None) + "\n")
+        else:
+            self.write("".join(line + "\n" for line in result.lines))
+
+    def _columns(self, columns: Sequence[Column], items: "Sequence[Mapping[str, Any]]") -> Sequence[Column]:
+        if not self.fields:
+            return columns
+        known = {column.name: column for column in columns}
+        there = {name for item in items for name in item} | set(known)
+        for name in self.fields:
+            if name.split(".")[0] not in {each.split(".")[0] for each in there}:
+                raise usage(f"there is no field {safe(name)}", hint=f"--fields {','.join(sorted(there))}")
+        return [known.get(name, Column(name)) for name in self.fields]
+
+    def _kept(self, item: "Mapping[str, Any]") -> "Mapping[str, Any]":
+        return {name: pick(item, name) for name in self.fields} if self.fields else item
+
+    def _bold(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self.has_color and self.is_terminal else text
+
+    # -- stderr ----------------------------------------------------------------------------------------------------
+
+    def note(self, text: str, *, now: bool = False) -> None:
+        """Tell a person one line on stderr. Silent with ``--quiet``; under JSON it waits until the call succeeded.
+
+        ``now`` is for what a person must act on while the call goes on, such as the code of a sign-in.
+        """
+        if self.form == "quiet" and not now:
+            return
+        if self.is_json and not now:
+            self._held.append(text)
+        else:
+            self._error_line(text)
+
+    def warn(self, text: str) -> None:
+        """Warn on stderr, also with ``--quiet``; under JSON it waits until the call succeeded."""
+        if self.is_json:
+            self._held.append(f"warning: {text}")
+        else:
+            self._error_line(f"warning: {text}")
+
+    @property
+    def shows_progress(self) -> bool:
+        """Tell whether a person watches: stderr is a terminal and nobody asked for silence."""
+        return _is_terminal(self.stderr) and not self.is_json and self.form != "quiet"
+
+    def ask(self, question: str) -> None:
+        """Print a question on stderr and leave the cursor behind it."""
+        if self.stderr is not None:
+            self.stderr.write(safe(question))
+            self.stderr.flush()
+
+    def failure(self, failure: Failure) -> None:
+        """Print ``failure``: four short lines for people, exactly one object for machines; held notices are dropped."""
+        from cmdop_cli import failures
+
+        self._held.clear()
+        if self.is_json:
+            self._error_line(encoded(failures.document(failure), indent=None), exact=True)
+        else:
+            for line in failures.lines(failure):
+                self._error_line(line)
+
+    def _error_line(self, text: str, *, exact: bool = False) -> None:
+        if self.stderr is None:
+            return
+        from cmdop_wire.ids import mask
+
+        try:
+            self.stderr.write((text if exact else safe(mask(text))) + "\n")
+            self.stderr.flush()
+        except (OSError, ValueError):  # nobody listens; the exit status still tells
+            self.stderr = None
+
+
+def _cell(value: "Any") -> str:
+    """Return ``value`` as one TSV cell: exact but for what would break a line or steer a terminal."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(_cell(item) for item in value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{safe(str(key))}={_cell(item)}" for key, item in value.items())
+    return safe(str(value))
+
+
+def _is_terminal(stream: "TextIO | None") -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _wants_color(environ: Mapping[str, str]) -> bool:
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"

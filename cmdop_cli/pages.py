@@ -1,0 +1,110 @@
+"""Help pages as plain text for 80 columns. The examples are the lines of a docstring that begin with ``cmdop``."""
+
+import inspect
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from typer.core import TyperArgument, TyperOption
+
+from cmdop_cli.options import GLOBAL_OPTIONS
+from cmdop_cli.table import Row
+
+WIDTH = 80
+_TERM = 28  # cells for the left column; a longer term gets a line of its own
+
+
+def command_page(command: Any, context: Any) -> str:
+    """Return the page of one command: usage, sentence, arguments, options, examples."""
+    prose, examples = split_help(command.help or "")
+    arguments = [each for each in command.params if isinstance(each, TyperArgument) and not each.hidden]
+    options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
+    words = [context.command_path, *(["[OPTIONS]"] if options else []), *(_slot(each) for each in arguments)]
+    parts = [
+        _wrapped(f"Usage: {' '.join(words)}", indent=len("Usage: ")),
+        *(textwrap.fill(paragraph, WIDTH) for paragraph in prose),
+        _section("Arguments", [(_name(each), each.help or "") for each in arguments]),
+        _section("Options", [(option_term(each), _sentence(each)) for each in options]),
+        _section("Examples", [(line, "") for line in examples]),
+        "The options that every command takes: cmdop help options",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def group_page(rows: Mapping[str, Row], summary: str, context: Any, *, is_root: bool) -> str:
+    """Return the page of the program or of a noun: its commands, one line each."""
+    shown = [(name, entry.summary) for name, entry in rows.items() if not entry.hidden]
+    path = context.command_path
+    parts = [f"Usage: {path} COMMAND", summary, _section("Commands", shown)]
+    if is_root:
+        parts.append(global_options())
+        parts.append("Help on a command: cmdop COMMAND --help. Topics: cmdop help --help.")
+    else:
+        parts.append(f"Help on a command: {path} COMMAND --help")
+    return "\n\n".join(part for part in parts if part)
+
+
+def global_options() -> str:
+    """Return the one block that explains the options every command takes."""
+    terms = [(", ".join(option.spellings) + (f" {option.metavar}" if option.metavar else ""), option.help)
+             for option in GLOBAL_OPTIONS]  # fmt: skip
+    terms.append(("--help, -h", "print help"))
+    return _section("Options anywhere on the line", terms)
+
+
+def split_help(text: str) -> tuple[list[str], list[str]]:
+    """Return the paragraphs of a docstring and, apart, its example lines."""
+    lines = inspect.cleandoc(text).splitlines()
+    examples = [line.strip() for line in lines if line.strip().startswith("cmdop ")]
+    prose = "\n".join(line for line in lines if not line.strip().startswith("cmdop "))
+    return [" ".join(paragraph.split()) for paragraph in prose.split("\n\n") if paragraph.strip()], examples
+
+
+def option_term(option: TyperOption) -> str:
+    """Return how an option is written: its spellings and the name of its value."""
+    spelled = ", ".join([*option.opts, *option.secondary_opts])
+    return spelled if option.is_flag else f"{spelled} {_value_name(option)}"
+
+
+def _value_name(option: TyperOption) -> str:
+    choices = getattr(option.type, "choices", None)
+    if option.metavar:
+        return option.metavar
+    return "|".join(str(choice) for choice in choices) if choices else (option.name or "value").upper()
+
+
+def _sentence(option: TyperOption) -> str:
+    notes = ["required"] if option.required else []
+    if option.multiple:
+        notes.append("can be repeated")
+    return (option.help or "") + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _name(argument: TyperArgument) -> str:
+    return str(argument.metavar or argument.name or "").upper()
+
+
+def _slot(argument: TyperArgument) -> str:
+    name = _name(argument) + ("..." if argument.nargs != 1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _section(title: str, terms: Sequence[tuple[str, str]]) -> str:
+    if not terms:
+        return ""
+    size = min(max(len(term) for term, _ in terms), _TERM)
+    lines = [f"{title}:"]
+    for term, text in terms:
+        if not text:
+            lines.append(f"  {term}")
+        elif len(term) > size:
+            lines += [f"  {term}", textwrap.indent(textwrap.fill(text, WIDTH - size - 4), " " * (size + 4))]
+        else:
+            body = textwrap.wrap(text, WIDTH - size - 4)
+            lines.append(f"  {term:<{size}}  {body[0]}")
+            lines += [" " * (size + 4) + line for line in body[1:]]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, *, indent: int) -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

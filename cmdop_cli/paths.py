@@ -1,0 +1,37 @@
+"""Which files there are, and in which directory. The only module of the command line that knows."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATE = "state.json"
+PROFILES = "profiles.toml"
+CONFIG = "config.toml"
+AGENT_SOCKET = "agent.sock"
+DEBUG = "debug"
+
+
+def config_dir(environ: Mapping[str, str] = os.environ) -> "Path":
+    """Return the directory of all local files; ``LocalStateError`` (exit 78) when there is none."""
+    from cmdop_sdk.store import config_dir as known
+
+    return known(environ)
+
+
+def plain_config_dir(environ: Mapping[str, str]) -> str | None:
+    """Return the same directory as a text, or ``None`` where more than a look at the environment is needed.
+
+    For commands that start faster than ``pathlib`` does; a test compares both functions.
+    """
+    if os.name != "posix":
+        return None
+    if "CMDOP_CONFIG_DIR" in environ:
+        chosen = environ["CMDOP_CONFIG_DIR"]
+        return chosen if chosen.startswith("/") else None
+    if environ.get("XDG_CONFIG_HOME", "").startswith("/"):
+        return environ["XDG_CONFIG_HOME"] + "/cmdop"
+    home = environ.get("HOME", "")
+    return home + "/.config/cmdop" if home.startswith("/") else None

@@ -1,0 +1,85 @@
+"""What a command returns: data with the columns people see. How it looks is ``output.py``'s business alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: the field (dots descend: ``workspace.slug``), its heading, and how its values read.
+
+    ``kind`` is ``text``, ``id`` (never shortened), ``time`` (ISO 8601; local and to the minute in a table),
+    ``number`` (right-aligned) or ``mark`` (``*`` when true).
+    """
+
+    name: str
+    heading: str | None = None
+    kind: str = "text"
+
+    @property
+    def title(self) -> str:
+        """Return the heading as a table prints it."""
+        shown = self.name.rpartition(".")[2].replace("_", " ") if self.heading is None else self.heading
+        return shown.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Any number of items of one noun; an empty one is a success (exit 0).
+
+    ``identifier`` is the field that ``--quiet`` prints, ``empty`` a sentence for a terminal, ``next`` the cursor when
+    there is more than was asked for, ``extra`` further top-level fields of the JSON object.
+    """
+
+    noun: str
+    items: "Sequence[Any]"
+    columns: Sequence[Column]
+    identifier: str = "id"
+    empty: str = ""
+    next: str | None = None
+    extra: "Mapping[str, Any]" = field(default_factory=dict)
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One object of a noun. Without ``columns`` every field is shown, in its order.
+
+    ``planned`` marks what ``--dry-run`` would have done. ``rows`` replaces the table form, for objects which are
+    best read as a list.
+    """
+
+    noun: str
+    fields: "Any"
+    columns: Sequence[Column] | None = None
+    identifier: str = "id"
+    planned: bool = False
+    rows: Listing | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """An object with a secret that is shown exactly once: boxed on a terminal, bare and alone in a pipe (cli.md)."""
+
+    noun: str
+    fields: "Any"
+    secret: str = "secret"
+    columns: Sequence[Column] | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Lines for people: help topics, scripts. In JSON they are one object with ``text``."""
+
+    lines: Sequence[str]
+    noun: str = "text"
+    exit_code: int = 0
+
+
+Result = Listing | Record | Secret | Text

@@ -1,0 +1,148 @@
+"""``config.toml``: what the user edits. Read with the environment's say on top; changed key by key, comments kept."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from cmdop_cli import environment
+from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.options import OUTPUTS
+from cmdop_sdk import documents
+from cmdop_sdk.files import PrivateFile
+
+STORES = ("auto", "keyring", "file", "encrypted-file", "env")
+
+
+class Setting(NamedTuple):
+    """One key of config.toml: its type, what it may be, its built-in value, the variable that beats it."""
+
+    kind: type
+    default: Any
+    variable: str | None
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+SETTINGS = {
+    "output": Setting(str, None, environment.OUTPUT, "form of output when none is asked for", OUTPUTS),
+    "color": Setting(bool, True, None, "colour on terminals"),
+    "no_input": Setting(bool, False, environment.NO_INPUT, "never ask a question"),
+    "require_workspace": Setting(
+        bool, False, environment.REQUIRE_WORKSPACE, "refuse changes in a workspace that is merely active"
+    ),
+    "credential_store": Setting(str, "auto", environment.CREDENTIAL_STORE, "where sign-ins are kept", STORES),
+    "timeout": Setting(int, 30, environment.TIMEOUT, "seconds to wait for an answer"),
+    "retries": Setting(int, 4, environment.RETRIES, "how often a safe request is tried again"),
+    "pager": Setting(str, None, environment.PAGER, "program that long output is shown with"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting in force, and where it came from: ``environment``, ``config.toml`` or ``built in``."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+class Settings:
+    """The settings of one user; the file is read once, when first asked for."""
+
+    def __init__(self, file: PrivateFile) -> None:
+        self.file = file
+        self._document: Mapping[str, Any] | None = None
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """Return the file's content, checked; ``{}`` when there is none."""
+        if self._document is None:
+            content = self.file.read()
+            self._document = {} if content is None else documents.parse_toml(self.file.path, content)
+            for name, value in self._document.items():
+                self._check(name, value)
+        return self._document
+
+    def value(self, name: str, environ: Mapping[str, str] = os.environ) -> Value:
+        """Return the setting called ``name``."""
+        setting = known(name)
+        if setting.variable is not None and environ.get(setting.variable):
+            return Value(name, _from_text(setting, environ[setting.variable], setting.variable), setting.variable)
+        if name in self.document:
+            return Value(name, self.document[name], self.file.path.name)
+        return Value(name, setting.default, "built in")
+
+    def set(self, name: str, text: str | None) -> Value:
+        """Write one setting, or remove it (``None``); the rest of the file stays as its author wrote it."""
+        import tomlkit
+
+        setting = known(name)
+        value = None if text is None else _from_text(setting, text, name)
+        with self.file.locked() as locked:
+            content = locked.read() or b""
+            documents.parse_toml(self.file.path, content)  # tomlkit's own complaints name no file
+            document = tomlkit.parse(content.decode())
+            if value is None:
+                document.pop(name, None)
+            else:
+                document[name] = value
+            fresh = tomlkit.dumps(document).encode()
+            if fresh != content:
+                locked.write(fresh)
+        self._document = None
+        return self.value(name, {})
+
+    def stamp(self) -> str:
+        """Return what changes whenever the file does: ``-`` when there is none."""
+        return stamp_of(os.fspath(self.file.path))
+
+    def _check(self, name: str, value: Any) -> None:
+        setting = SETTINGS.get(name)
+        path = self.file.path
+        if setting is None:
+            raise Failure(Code.LOCAL_STATE, f"{path} has an unknown setting {name}", hint="cmdop config list")
+        if type(value) is not setting.kind or (setting.choices and value not in setting.choices):
+            raise Failure(
+                Code.LOCAL_STATE, f"{path} has a wrong value for {name}: {_wanted(setting)}", hint=f"edit {path}"
+            )
+
+
+def stamp_of(path: str, stat: Callable[[str], os.stat_result] = os.stat) -> str:
+    """Return size and time of change of the file at ``path`` as a text, or ``-``."""
+    try:
+        found = stat(path)
+    except OSError:
+        return "-"
+    return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
+
+
+def known(name: str) -> Setting:
+    """Return the setting called ``name``; an unknown one is a usage failure with a suggestion."""
+    if name in SETTINGS:
+        return SETTINGS[name]
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, SETTINGS, n=1)
+    raise usage(f"there is no setting {name}", hint=f"cmdop config get {near[0]}" if near else "cmdop config list")
+
+
+def _wanted(setting: Setting) -> str:
+    if setting.choices:
+        return f"one of {', '.join(setting.choices)}"
+    return {bool: "true or false", int: "a whole number from 0", str: "a text"}[setting.kind]
+
+
+def _from_text(setting: Setting, text: str, name: str) -> Any:
+    word = text.strip()
+    from_environment = name == setting.variable
+    if setting.kind is bool and word.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        return word.lower() in ("1", "true", "yes", "on")
+    if setting.kind is int and word.isascii() and word.isdigit() and len(word) < 7:
+        return int(word)
+    if setting.kind is str and word and (not setting.choices or word in setting.choices):
+        return word
+    message = f"{name} must be {_wanted(setting)}"
+    if from_environment:
+        raise Failure(Code.LOCAL_STATE, message, hint=f"unset {name}")
+    raise usage(message)

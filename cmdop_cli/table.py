@@ -1,0 +1,99 @@
+"""Every command by name, with its sentence and the function behind it: the command line's table of contents.
+
+Data only. Help of a noun, completion and suggestions read it without importing a command; a test compares each
+sentence with the function's own.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """A command: its sentence and ``module:function`` below ``cmdop_cli.commands``."""
+
+    summary: str
+    target: str
+    hidden: bool = False
+
+
+class Foreign(NamedTuple):
+    """A command whose arguments are somebody else's and stay untouched: ``function(call, arguments)``."""
+
+    summary: str
+    target: str
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """A group of verbs."""
+
+    summary: str
+    verbs: "dict[str, Verb | Foreign]" = field(default_factory=dict)
+    hidden: bool = False
+
+
+Row = Verb | Foreign | Noun
+
+TABLE: dict[str, Row] = {
+    "workspace": Noun(
+        "Choose, create and look after workspaces.",
+        {
+            "current": Verb("Show the workspace that commands act in.", "choice:current"),
+            "use": Verb("Make a workspace the active one.", "choice:use"),
+            "switch": Verb("Make a workspace the active one, and tell the agent.", "choice:switch"),
+        },
+    ),
+    "mode": Verb("Show or change the mode: prod or dev.", "mode:mode"),
+    "profile": Noun(
+        "Keep several accounts and servers apart.",
+        {
+            "list": Verb("List the stored profiles.", "profile:list_profiles"),
+            "use": Verb("Make a profile the current one.", "profile:use"),
+            "rename": Verb("Rename a profile.", "profile:rename"),
+            "forget": Verb("Forget a profile and what is stored for it.", "profile:forget"),
+        },
+    ),
+    "config": Noun(
+        "Read and change the settings in config.toml.",
+        {
+            "list": Verb("List every setting with its value.", "config:list_settings"),
+            "get": Verb("Show one setting.", "config:get"),
+            "set": Verb("Change one setting.", "config:set_setting"),
+            "path": Verb("Show where the local files are.", "config:path"),
+            "validate": Verb("Check every local file.", "config:validate"),
+        },
+    ),
+    "prompt": Verb("Show the workspace as a piece of a shell prompt.", "prompt:prompt"),
+    "completion": Verb("Print the completion script of a shell.", "completion:completion"),
+    "complete": Foreign("Answer a completion script.", "completion:complete", hidden=True),
+    "help": Noun(
+        "Read about a topic.",
+        {
+            "exit-codes": Verb("What each exit status means.", "topics:exit_codes"),
+            "environment": Verb("The environment variables.", "topics:environment_variables"),
+            "output": Verb("The forms of output, and what goes where.", "topics:output_forms"),
+            "resolution": Verb("How the workspace is chosen.", "topics:resolution"),
+            "options": Verb("The options that every command takes.", "topics:options"),
+        },
+    ),
+}
+
+
+def row(words: tuple[str, ...]) -> Row | None:
+    """Return the row at ``words`` (one or two), or ``None``."""
+    found = TABLE.get(words[0]) if words else None
+    if found is not None and len(words) == 2:
+        return found.verbs.get(words[1]) if isinstance(found, Noun) else None
+    return found if len(words) == 1 else None
+
+
+def paths(*, hidden: bool = False) -> "list[tuple[str, ...]]":
+    """Return the words of every verb, in the table's order."""
+    found: list[tuple[str, ...]] = []
+    for name, entry in TABLE.items():
+        if isinstance(entry, Noun):
+            found += [(name, each) for each, inner in entry.verbs.items() if hidden or not inner.hidden]
+        elif hidden or not entry.hidden:
+            found.append((name,))
+    return found

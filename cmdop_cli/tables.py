@@ -1,0 +1,101 @@
+"""Text for terminals: aligned tables, records and the box around a secret. Loaded only when one is drawn."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cmdop_cli.output import pick, safe, width
+from cmdop_cli.results import Column
+
+_GAP = "  "
+_NARROWEST = 8  # cells; a column is not squeezed below it
+
+
+def table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]], *, bold: Callable[[str], str]) -> str:
+    """Return ``items`` as aligned lines under a heading, squeezed to the terminal where texts are long."""
+    rows = [[shown(column, pick(item, column.name)) for column in columns] for item in items]
+    sizes = [max(width(column.title), *(width(row[place]) for row in rows)) for place, column in enumerate(columns)]
+    _squeeze(sizes, columns, shutil.get_terminal_size().columns)
+    lines = [bold(_line([column.title for column in columns], sizes, columns))]
+    lines += [_line(row, sizes, columns) for row in rows]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def record_lines(columns: Sequence[Column], fields: Mapping[str, Any]) -> str:
+    """Return one object as ``name  value`` lines."""
+    names = [column.title.lower() for column in columns]
+    size = max((len(name) for name in names), default=0)
+    lines = (
+        f"{name:<{size}}{_GAP}{shown(column, pick(fields, column.name))}"
+        for name, column in zip(names, columns, strict=True)
+    )
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def boxed(secret: str, *, unicode: bool) -> str:
+    """Return ``secret`` in a box; one that does not fit gets only the rules, so that its line can be copied."""
+    side, corners, rule = ("│", "┌┐└┘", "─") if unicode else ("|", "++++", "-")
+    room = shutil.get_terminal_size().columns
+    text = safe(secret)
+    if len(text) + 4 > room:
+        return f"{rule * room}\n{text}\n{rule * room}\n"
+    edge = rule * (len(text) + 2)
+    return f"{corners[0]}{edge}{corners[1]}\n{side} {text} {side}\n{corners[2]}{edge}{corners[3]}\n"
+
+
+def shown(column: Column, value: Any) -> str:
+    """Return ``value`` as a cell that a person reads."""
+    if column.kind == "mark":
+        return "*" if value else ""
+    if value is None or value in ("", [], {}):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if column.kind == "time" and isinstance(value, str):
+        return _moment(value)
+    if isinstance(value, list):
+        return ", ".join(shown(column, item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{safe(str(key))}={shown(column, item)}" for key, item in value.items())
+    return safe(str(value))
+
+
+def _moment(value: str) -> str:
+    from cmdop_cli.times import local, parse_iso
+
+    try:
+        return local(parse_iso(value))
+    except (ValueError, OverflowError, OSError):
+        return safe(value)
+
+
+def _squeeze(sizes: list[int], columns: Sequence[Column], room: int) -> None:
+    free = [place for place, column in enumerate(columns) if column.kind == "text"]
+    while sum(sizes) + len(_GAP) * (len(sizes) - 1) > room:
+        widest = max(
+            (place for place in free if sizes[place] > _NARROWEST), key=lambda place: sizes[place], default=None
+        )
+        if widest is None:
+            return
+        sizes[widest] -= 1
+
+
+def _line(cells: Sequence[str], sizes: Sequence[int], columns: Sequence[Column]) -> str:
+    parts = []
+    for cell, size, column in zip(cells, sizes, columns, strict=True):
+        text = _cut(cell, size)
+        padding = " " * (size - width(text))
+        parts.append(padding + text if column.kind == "number" else text + padding)
+    return _GAP.join(parts).rstrip()
+
+
+def _cut(text: str, size: int) -> str:
+    if width(text) <= size:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += width(character)
+        if used > size - 3:
+            break
+        kept += character
+    return kept + "..."
