@@ -84,16 +84,17 @@ def _in_time(rows: QuerySet[Event], workspace_id: str, filters: Filters) -> Quer
     skew = timedelta(microseconds=known or 0)
     everything = Event.objects.filter(workspace_id=workspace_id)
     if filters.since is not None:
-        rows = rows.filter(at__gte=filters.since)
         too_old = everything.filter(at__lt=_moved(filters.since, -skew)).order_by("-at", "-seq")
         last = too_old.values_list("seq", flat=True).first()
         rows = rows.filter(seq__gt=last) if last is not None else rows
     if filters.until is not None:
-        rows = rows.filter(at__lt=filters.until)
         too_new = everything.filter(at__gte=_moved(filters.until, skew)).order_by("at", "seq")
         first = too_new.values_list("seq", flat=True).first()
         rows = rows.filter(seq__lt=first) if first is not None else rows
-    return rows
+    if not skew:
+        return rows  # the range says it all
+    rows = rows if filters.since is None else rows.filter(at__gte=filters.since)
+    return rows if filters.until is None else rows.filter(at__lt=filters.until)
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:

@@ -1,11 +1,12 @@
 """Writing to the log: an event with the change it tells of, a refusal in a transaction of its own (D-30)."""
 
-import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.utils import timezone
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.effects import EventRecorded, announce
@@ -15,7 +16,7 @@ from cmdop_server.audit.models import Chain, Denial, Event, new_event_id
 from cmdop_wire.ids import ID_PREFIXES, mask
 from cmdop_wire.vocab import EventResult
 
-log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger("cmdop.audit")
 
 _TYPE_OF_PREFIX = {prefix: kind for kind, prefix in ID_PREFIXES.items()}
 _SECRET_FIELDS = frozenset({"password", "secret", "token", "device_code", "user_code", "refresh_token"})
@@ -86,12 +87,11 @@ def append(
     assert connection.in_atomic_block, "an event is written in the transaction of its change"
     assert not _SECRET_FIELDS & (changes or {}).keys(), "a secret has no place in the log"
     head, _ = Chain.objects.select_for_update().get_or_create(workspace_id=workspace_id)
-    now = datetime.now(UTC)
     event = Event(
         public_id=new_event_id(),
         workspace_id=workspace_id,
         seq=head.seq + 1,
-        at=now,
+        at=timezone.now(),
         actor_kind=str(actor.kind),
         actor_id=_storable(actor.id, 40),
         actor_label=_storable(actor.label, 320),
@@ -139,18 +139,18 @@ def record_denial(forbidden: Forbidden) -> None:
     transaction has unwound.
     """
     if not forbidden.workspace_id:
-        log.warning("denied outside of any workspace", extra={"action": str(forbidden.action)})
+        _log.warning("denied outside of any workspace", action=str(forbidden.action))
         return
     try:
         with transaction.atomic(durable=True):
             if _is_first_this_minute(forbidden):
                 _append_denial(forbidden)
     except Exception:
-        log.exception("a denial could not be recorded", extra={"workspace_id": forbidden.workspace_id})
+        _log.exception("denial not recorded", workspace_id=forbidden.workspace_id, action=str(forbidden.action))
 
 
 def _is_first_this_minute(forbidden: Forbidden) -> bool:
-    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    minute = timezone.now().replace(second=0, microsecond=0)
     _, is_first = Denial.objects.get_or_create(
         workspace_id=forbidden.workspace_id,
         actor_id=forbidden.actor.id[:40],
