@@ -1,7 +1,7 @@
 """What django-allauth asks of us: who may sign up, how an account is made, whose address counts."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
@@ -21,6 +21,14 @@ from cmdop_server.requests import request_id
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Our rules behind allauth's pages."""
+
+    error_messages: ClassVar[dict[str, Any]] = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": "The e-mail address or the password is wrong.",
+        "too_many_login_attempts": "Too many failed tries. Wait a few minutes, then try again.",
+        "incorrect_password": "The password is wrong.",
+        "enter_current_password": "That is not your current password.",
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Tell whether this visitor may make an account (D-5a).
