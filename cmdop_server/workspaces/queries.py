@@ -4,6 +4,7 @@ A stranger and a random id take the same path to the same «no such workspace» 
 """
 
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import NamedTuple
 
 from django.db.models import CharField, Count, IntegerField, OuterRef, QuerySet, Subquery, Value
@@ -164,7 +165,8 @@ def slug_preview(*, name: str = "", slug: str = "") -> SlugPreview:
     """Return what ``slug``, or else the slug that ``name`` suggests, would come to; ``Invalid`` when nothing does."""
     wanted = slug or derive_slug(name)
     if not wanted:
-        raise Invalid("no slug can be made of this name", hint="give one with --slug", field="slug")
+        hint = f"cmdop workspace create {quote(name)} --slug my-team"
+        raise Invalid("no slug can be made of this name; give one with --slug", hint=hint, field="slug")
     try:
         check_slug(wanted)
     except ValueError as broken:
