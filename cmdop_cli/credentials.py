@@ -17,6 +17,7 @@ from cmdop_cli.state import Place
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
     from cmdop_sdk.client import AsyncCMDOPClient
+    from cmdop_sdk.client import Options as ClientOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,35 @@ def client(call: "Call", place: Place | None = None) -> "AbstractAsyncContextMan
     resolution = call.resolution
     if resolution.key is not None:
         return AsyncCMDOPClient.remote(
-            api_key=resolution.key.key.text, server=call.server.origin, ca_pin=call.server.ca_pin
+            api_key=resolution.key.key.text, server=call.server.origin, **client_options(call)
         )
-    raise Failure(Code.NO_CREDENTIAL, "not signed in", hint="cmdop login")
+    from cmdop_cli.entering import signed_in_client
+
+    must_enter = place is not None or call.declared.needs == "workspace"
+    return signed_in_client(call, place or resolution.workspace, enter=must_enter)
 
 
-def public_client(call: "Call") -> "AbstractAsyncContextManager[AsyncCMDOPClient]":
-    """Return a client without a credential, for what the server answers to anybody."""
+def public_client(call: "Call", *, ca_pin: str | None = None) -> "AbstractAsyncContextManager[AsyncCMDOPClient]":
+    """Return a client without a credential, for what the server answers to anybody.
+
+    ``ca_pin`` beats the one that is saved, for a sign-in that brings its own.
+    """
     from cmdop_sdk.client import AsyncCMDOPClient
 
-    return AsyncCMDOPClient.public(server=call.server.origin, ca_pin=call.server.ca_pin)
+    options = client_options(call)
+    if ca_pin is not None:
+        options["ca_pin"] = ca_pin
+    return AsyncCMDOPClient.anonymous(call.server.origin, mode=call.resolution.mode, **options)
+
+
+def client_options(call: "Call") -> "ClientOptions":
+    """Return how every client of ``call`` behaves: time-outs, tries, and which certificates it believes."""
+    return {
+        "timeout": call.setting("timeout"),
+        "retries": call.setting("retries"),
+        "ca_file": call.environ.get(environment.CA_FILE) or None,
+        "ca_pin": call.server.ca_pin,
+    }
 
 
 def verified(call: "Call", place: Place) -> Place:

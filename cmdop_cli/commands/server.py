@@ -1,0 +1,39 @@
+"""``cmdop server …``: the command line replaces itself with the control plane; arguments pass untouched."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from cmdop_cli.context import Call
+from cmdop_cli.failures import Code, Failure
+
+NEEDED = ("django", "ninja", "allauth", "uvicorn")  # of the extra; without one of them the server cannot start
+INSTALL = "pip install 'cmdop-cli[server]'"
+
+
+def replace(_: Call, args: Sequence[str]) -> int:
+    """Run ``python -m cmdop_server`` with ``args`` in place of this process, or say how to install it.
+
+    ``-P`` keeps the working directory out of the import path: a file that lies there never runs (D-23).
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise Failure(
+            Code.LOCAL_STATE,
+            f"the control plane is not installed here: {', '.join(missing)} {_is_or_are(missing)} missing",
+            hint=INSTALL,
+        )
+    command = [sys.executable, "-P", "-m", "cmdop_server", *args]
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    if os.name != "nt":
+        os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+    import subprocess  # on Windows, replacing a process leaves the shell believing that it has ended
+
+    return subprocess.call(command)  # noqa: S603 - our own interpreter
+
+
+def _is_or_are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
