@@ -64,7 +64,7 @@ def test_what_no_account_may_be_made_of_is_named(db: None, given: dict[str, str]
     from cmdop_server.accounts.services import create_account
 
     with pytest.raises(Invalid) as refused:
-        create_account(operator(), **{"password": None, **given})
+        create_account(operator(), **{"password": "a good long phrase", **given})
     assert refused.value.details["field"] == field
     assert not Account.objects.filter(email__startswith="a@").exists()
 
