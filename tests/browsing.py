@@ -132,12 +132,12 @@ class Browser(httpx.Client):
         page = Page(self.get(address))
         return self.open(urljoin(str(page.response.url), page.location)) if page.location else page
 
-    def send(self, form: Form, **answers: str) -> Page:
+    def submit(self, form: Form, **answers: str) -> Page:
         """Send a form with some answers changed; redirects are not followed."""
         headers = {"Origin": str(self.base_url).rstrip("/"), "Referer": str(self.base_url)}
         return Page(self.post(form.action, data={**form.fields, **answers}, headers=headers))
 
     def sign_in(self, email: str, password: str) -> None:
         """Sign in on the sign-in page."""
-        page = self.send(self.open("/accounts/login/").form("/accounts/login/"), login=email, password=password)
+        page = self.submit(self.open("/accounts/login/").form("/accounts/login/"), login=email, password=password)
         assert page.status == 302, page.text

@@ -60,13 +60,13 @@ def polled(town: World, grant: dict[str, Any]) -> str:
 
 def look_up(browser: Browser, code: str) -> Page:
     """Enter a code on the page."""
-    return browser.send(browser.open(DEVICE).form(DEVICE), user_code=code)
+    return browser.submit(browser.open(DEVICE).form(DEVICE), user_code=code)
 
 
 def decide(browser: Browser, page: Page, decision: str = "approve", **answers: str) -> Page:
     """Press a button of the approval page."""
     assert ("decision", decision) in page.form(DEVICE).buttons
-    return browser.send(page.form(DEVICE), decision=decision, **answers)
+    return browser.submit(page.form(DEVICE), decision=decision, **answers)
 
 
 def workspaces_of(town: World, tokens: dict[str, Any]) -> set[str]:
@@ -83,7 +83,7 @@ def test_a_visitor_signs_in_and_comes_back_to_the_code(town: World, browser: Bro
     complete = urlsplit(grant["verification_uri_complete"])
     page = browser.open(f"{complete.path}?{complete.query}")
     assert page.heading == "Sign in"
-    back = browser.send(page.form(LOGIN), login=town["member"].email, password=PASSWORD)
+    back = browser.submit(page.form(LOGIN), login=town["member"].email, password=PASSWORD)
     page = browser.open(back.location)
     assert page.heading == "Sign in a terminal"
     assert page.form(DEVICE).fields["user_code"] == grant["user_code"]
@@ -94,7 +94,7 @@ def test_an_expired_session_keeps_the_code_too(town: World, browser: Browser) ->
     grant = ask(town)
     form = look_up(browser, grant["user_code"]).form(DEVICE)
     browser.cookies.delete("cmdop_session")
-    sent = browser.send(form, decision="approve")
+    sent = browser.submit(form, decision="approve")
     assert sent.location == f"{LOGIN}?next=/device%3Fuser_code%3D{grant['user_code']}"
     assert polled(town, grant) == "authorization_pending"
 
@@ -103,10 +103,10 @@ def test_changing_the_account_keeps_the_code(town: World, browser: Browser) -> N
     browser.sign_in(town["member"].email, PASSWORD)
     grant = ask(town)
     page = look_up(browser, grant["user_code"])
-    out = browser.send(page.form("/accounts/logout/"))
+    out = browser.submit(page.form("/accounts/logout/"))
     page = browser.open(out.location)
     assert page.heading == "Sign in"
-    back = browser.send(page.form(LOGIN), login=town["guest"].email, password=PASSWORD)
+    back = browser.submit(page.form(LOGIN), login=town["guest"].email, password=PASSWORD)
     page = browser.open(back.location)
     assert page.form(DEVICE).fields["user_code"] == grant["user_code"]
     assert town["guest"].email in page.text
@@ -115,7 +115,7 @@ def test_changing_the_account_keeps_the_code(town: World, browser: Browser) -> N
 def test_a_wrong_password_and_an_unknown_address_look_the_same(town: World, browser: Browser) -> None:
     def refused(email: str) -> tuple[int, str]:
         form = browser.open(LOGIN).form(LOGIN)
-        page = browser.send(form, login=email, password="not the password")
+        page = browser.submit(form, login=email, password="not the password")
         token = page.form(LOGIN).fields["csrfmiddlewaretoken"]
         return page.status, page.html.replace(email, "EMAIL").replace(token, "TOKEN")
 
@@ -143,7 +143,7 @@ def test_a_wrong_password_and_an_unknown_address_look_the_same(town: World, brow
 )
 def test_signing_in_never_leads_elsewhere(town: World, browser: Browser, elsewhere: str) -> None:
     form = browser.open(LOGIN).form(LOGIN)
-    sent = browser.send(form, login=town["owner"].email, password=PASSWORD, next=elsewhere)
+    sent = browser.submit(form, login=town["owner"].email, password=PASSWORD, next=elsewhere)
     assert (sent.status, sent.location) == (302, "/")
     assert browser.open("/").heading == "Owner"
 
@@ -151,7 +151,7 @@ def test_signing_in_never_leads_elsewhere(town: World, browser: Browser, elsewhe
 def test_a_person_who_is_signed_in_already_is_not_led_elsewhere_either(town: World, browser: Browser) -> None:
     browser.sign_in(town["owner"].email, PASSWORD)
     assert browser.get(LOGIN, params={"next": "//evil.example/"}).headers["location"] == "/"
-    out = browser.send(browser.open("/accounts/logout/").form("/accounts/logout/"), next="//evil.example/")
+    out = browser.submit(browser.open("/accounts/logout/").form("/accounts/logout/"), next="//evil.example/")
     assert out.location == "/"
 
 
@@ -160,7 +160,7 @@ def test_signed_out_means_signed_out(town: World, browser: Browser) -> None:
     cookie = browser.cookies["cmdop_session"]
     assert Page(browser.get("/accounts/logout/")).heading == "Sign out?"
     assert browser.get("/").status_code == 200, "asking is not signing out"
-    browser.send(browser.open("/").form("/accounts/logout/"))
+    browser.submit(browser.open("/").form("/accounts/logout/"))
     browser.cookies.set("cmdop_session", cookie)
     assert browser.get("/").headers["location"] == f"{LOGIN}?next=/"
 
@@ -336,12 +336,12 @@ def test_guessing_ends_after_five_wrong_codes_by_whichever_button(town: World, b
     browser.sign_in(town["outsider"].email, PASSWORD)
     form = browser.open(DEVICE).form(DEVICE)
     for decision in ({}, {"decision": "approve"}, {"decision": "deny"}, {"decision": "deny"}, {"decision": "x"}):
-        assert browser.send(form, user_code="BCDF-GHJK", **decision).status == 422
+        assert browser.submit(form, user_code="BCDF-GHJK", **decision).status == 422
     grant = ask(town)
     with Browser(town.server.url) as elsewhere:
         elsewhere.sign_in(town["outsider"].email, PASSWORD)
         for visitor, decision in ((browser, {}), (elsewhere, {"decision": "deny"})):
-            page = visitor.send(visitor.open(DEVICE).form(DEVICE), user_code=grant["user_code"], **decision)
+            page = visitor.submit(visitor.open(DEVICE).form(DEVICE), user_code=grant["user_code"], **decision)
             assert page.status == 429
             assert 0 < int(page.response.headers["retry-after"]) <= 600
             assert "Too many wrong codes. Try again in 10 minutes." in page.alerts
@@ -443,7 +443,7 @@ def test_ending_a_sign_in_kills_its_tokens(town: World, browser: Browser) -> Non
     browser.sign_in(town["member"].email, PASSWORD)
     address = f"/sign-ins/{ended['sign_in_id']}/end"
     assert browser.get(address).status_code == 405
-    assert browser.send(browser.open("/").form(address)).location == "/"
+    assert browser.submit(browser.open("/").form(address)).location == "/"
     page = browser.open("/")
     assert "That terminal is signed out." in page.text
     assert address not in [form.action for form in page.forms]
@@ -459,7 +459,7 @@ def test_somebody_elses_sign_in_is_unknown(town: World, browser: Browser) -> Non
     browser.sign_in(town["member"].email, PASSWORD)
     form = browser.open("/").form(f"/sign-ins/{own['sign_in_id']}/end")
     form.action = f"/sign-ins/{theirs['sign_in_id']}/end"
-    assert browser.send(form).location == "/"
+    assert browser.submit(form).location == "/"
     assert "There is no such sign-in, or it had ended already." in browser.open("/").text
     assert town.api(theirs["access_token"]).get("/me").status_code == 200
 
@@ -475,19 +475,19 @@ def test_a_changed_password_signs_every_terminal_out_and_every_other_browser(tow
         browser.sign_in(town["admin"].email, PASSWORD)
         address = "/accounts/password/change/"
         form = browser.open(address).form(address)
-        refused = browser.send(
+        refused = browser.submit(
             form, oldpassword="not it", password1="a brand new secret", password2="a brand new secret"
         )
         assert refused.status == 200
         assert town.api(tokens["access_token"]).get("/me").status_code == 200
-        changed = browser.send(
+        changed = browser.submit(
             form, oldpassword=PASSWORD, password1="a brand new secret", password2="a brand new secret"
         )
         assert changed.location == "/"
         assert "Your password is changed." in browser.open("/").text
         assert other.get("/").status_code == 302
     assert town.api(tokens["access_token"]).get("/me").status_code == 401
-    back = browser.send(
+    back = browser.submit(
         browser.open(address).form(address),
         oldpassword="a brand new secret",
         password1=PASSWORD,
@@ -501,7 +501,9 @@ def test_a_forgotten_password_is_replaced_by_mail_once(town: World, browser: Bro
     address = "/accounts/password/reset/"
     spool = Path(town.server.environ["CMDOP_DATA_DIR"]) / "mail"
     email = town["former"].email
-    answers = [browser.send(browser.open(address).form(address), email=each) for each in (email, "nobody@example.org")]
+    answers = [
+        browser.submit(browser.open(address).form(address), email=each) for each in (email, "nobody@example.org")
+    ]
     assert [answer.location for answer in answers] == ["/accounts/password/reset/done/"] * 2
     mails = [path.read_text() for path in spool.iterdir()]
     assert not [mail for mail in mails if "nobody@example.org" in mail]
@@ -513,7 +515,7 @@ def test_a_forgotten_password_is_replaced_by_mail_once(town: World, browser: Bro
     assert urlsplit(link).path.rpartition("-")[2] not in str(page.response.url), "the key does not stay in the address"
     form = next(form for form in page.forms if "password1" in form.fields)
     chosen = "yet another brand new secret"
-    assert browser.send(form, password1=chosen, password2=chosen).status == 302
+    assert browser.submit(form, password1=chosen, password2=chosen).status == 302
     with Browser(town.server.url) as later:
         assert later.open(link).heading == "This link is spent"
         later.sign_in(email, chosen)
