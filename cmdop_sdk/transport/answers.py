@@ -1,10 +1,13 @@
 """From bytes, statuses and httpx's errors to values and exceptions: the one translation."""
 
+import os
+import socket
 import ssl
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import msgspec
@@ -25,8 +28,6 @@ class Reply(NamedTuple, Generic[T]):
 
 def refused(response: httpx.Response) -> CMDOPError:
     """Return the exception for an answer that is no success."""
-    if 300 <= response.status_code < 400:
-        return _redirected(response)
     return error_from(
         response.status_code,
         _loose_json(response),
@@ -86,10 +87,16 @@ def translated(failure: httpx.HTTPError, origin: str) -> CMDOPError:
         return UntrustedServer(f"no secure connection to {origin} could be made", hint=f"curl -vI {origin}")
     if isinstance(failure, httpx.ProxyError):
         return Unreachable(f"the proxy in the environment does not lead to {origin}", hint="env | grep -i _proxy")
-    said = next((cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), None)
+    said = next((_said(cause) for cause in reversed(causes) if isinstance(cause, OSError) and cause.errno), "")
     return Unreachable(
-        f"cannot reach {origin}: {(said or 'the connection broke').lower()}", hint=f"curl -sS {origin}/health/live"
+        f"cannot reach {origin}: {said or 'the connection broke'}", hint=f"curl -sS {origin}/health/live"
     )
+
+
+def _said(cause: OSError) -> str:
+    # asyncio puts the address into ``strerror``; the resolver's numbers mean something to nobody but it.
+    is_resolver = isinstance(cause, socket.gaierror)
+    return ((cause.strerror or "") if is_resolver else os.strerror(cause.errno or 0)).lower()
 
 
 def _causes(failure: BaseException | None) -> Iterator[BaseException]:
@@ -98,17 +105,20 @@ def _causes(failure: BaseException | None) -> Iterator[BaseException]:
         failure = failure.__cause__ or failure.__context__
 
 
-def _redirected(response: httpx.Response) -> UnexpectedAnswer:
-    origin = _origin_of(response)
+def redirected(origin: str, response: httpx.Response) -> UnexpectedAnswer:
+    """Return the refusal to follow a redirect, naming both servers; the header is a stranger's text."""
     try:
-        target = response.request.url.join(response.headers.get("Location", ""))
-        there = f"{target.scheme}://{target.netloc.decode('ascii')}"
-    except httpx.InvalidURL:
+        target = urlsplit(urljoin(origin, response.headers.get("Location", "")))
+        there = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
+    except ValueError:
         there = "nowhere"
+    if not there.isascii() or not there.isprintable() or len(there) > 300:
+        there = "an unprintable address"
+    is_server = there.startswith(("http://", "https://")) and there != origin
     return UnexpectedAnswer(
         f"{origin} redirects to {there}, which is never followed: a credential stays with its server",
         code=LocalCode.REDIRECTED,
-        hint=f"cmdop login --server {there}" if there != origin else "",
+        hint=f"cmdop login --server {there}" if is_server else "",
         http_status=response.status_code,
         request_id=response.headers.get("X-Request-Id"),
     )

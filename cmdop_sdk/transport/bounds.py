@@ -12,6 +12,7 @@ import httpx
 
 from cmdop_sdk.errors import InvalidRequest, WrongOrigin
 from cmdop_sdk.origin import host_of, is_loopback, origin_of
+from cmdop_sdk.transport.answers import redirected
 from cmdop_sdk.trust import ssl_context
 
 
@@ -34,6 +35,10 @@ class BoundTransport(httpx.AsyncBaseTransport):
                 response = await self._inner.handle_async_request(request)
         except TimeoutError as late:
             raise httpx.ReadTimeout("the answer took too long", request=request) from late
+        if 300 <= response.status_code < 400:
+            # Here, before httpx looks at the address: it would raise its own error for some.
+            await response.aclose()
+            raise redirected(self._origin, response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             await response.aclose()
             raise httpx.DecodingError("the answer is compressed, which was not asked for", request=request)
