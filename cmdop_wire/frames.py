@@ -1,0 +1,211 @@
+"""Frames of the relay protocol: what the bytes of one websocket message mean, and who may send which when.
+
+One binary message is one frame: a type (1 byte), a channel (4 bytes, big-endian), a body. Data frames carry raw
+bytes, END and WINDOW small fixed bodies, all others one JSON object. No I/O; docs/protocol.md explains the words.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+PROTOCOL = "cmdop.v1"  # the websocket subprotocol
+VERSION = 1
+LINK = 0  # channel 0 speaks of the link or stream itself
+STREAM = 1  # the one channel of a client stream
+
+_HEADER = struct.Struct("!BI")
+_WINDOW = struct.Struct("!BQ")
+HEADER_SIZE = _HEADER.size
+
+
+class Kind(IntEnum):
+    """Frame types. The numbers are on the wire and never change."""
+
+    HELLO = 0x01
+    WELCOME = 0x02
+    OPEN = 0x03
+    OPENED = 0x04
+    REFUSED = 0x05
+    CLOSE = 0x06
+    EXIT = 0x07
+    RESIZE = 0x08
+    SIGNAL = 0x09
+    NOTICE = 0x0A
+    RESUME = 0x0B
+    RESUMED = 0x0C
+    REAUTH = 0x0D
+    REAUTHED = 0x0E
+    PROBE = 0x0F
+    PROBED = 0x10
+    HEARTBEAT = 0x11
+    EVENT = 0x12
+    SEED = 0x13
+    INPUT = 0x20
+    OUTPUT = 0x21
+    ERROR = 0x22
+    END = 0x23
+    WINDOW = 0x24
+
+
+DATA = frozenset({Kind.INPUT, Kind.OUTPUT, Kind.ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every limit of the protocol, in one place; sizes in bytes, times in seconds."""
+
+    frame: int = 256 * 1024  # a whole frame
+    chunk: int = 128 * 1024  # data in one frame, as we send it
+    control: int = 64 * 1024  # a JSON body
+    window: int = 1024 * 1024  # OUTPUT, ERROR: sent and not yet consumed
+    input_window: int = 256 * 1024
+    channels: int = 256  # on one link
+    observers: int = 16  # of one session
+    hello: float = 10.0
+    probe: float = 3.0
+    ping: float = 20.0
+    dead: float = 45.0
+    grace: float = 30.0  # a lost link keeps lease and shell so long (D-26)
+    approval: float = 60.0
+    reauth: float = 60.0  # after expiry of the access token (D-14)
+
+
+LIMITS = Limits()
+
+
+class CloseCode(IntEnum):
+    """Websocket close codes, and what a client should do about each."""
+
+    DONE = 1000
+    GOING_AWAY = 1001  # the relay restarts: reconnect and resume
+    MALFORMED = 4400  # a frame that is none, or not legal here: do not retry
+    AUTH = 4401  # credential refused, revoked, expired: sign in
+    FORBIDDEN = 4403  # the right is gone: do not retry
+    GONE = 4404  # machine, session or workspace is no more
+    CONFLICT = 4409  # somebody else holds it
+    WINDOW = 4413  # sent beyond the granted window
+    SLOW = 4429  # read too slowly
+    POLICY = 4430  # an administrator or policy ended it
+    UNAVAILABLE = 4503  # the relay cannot decide now: retry later
+
+
+class Malformed(ValueError):
+    """The bytes are no frame, or a frame that this side must not get; ends the connection with 4400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame; ``body`` is the raw bytes after the header."""
+
+    kind: Kind
+    channel: int
+    body: bytes | memoryview = field(default=b"", repr=False)
+
+
+def encode(kind: Kind, channel: int, body: bytes | memoryview = b"") -> bytes:
+    """Return the message for one frame."""
+    return _HEADER.pack(kind, channel) + bytes(body)
+
+
+def encode_json(kind: Kind, channel: int, **fields: Any) -> bytes:
+    """Return the message for a frame whose body is one JSON object."""
+    import msgspec.json  # noqa: PLC0415 - data frames need none of it
+
+    return _HEADER.pack(kind, channel) + msgspec.json.encode(fields)
+
+
+def decode(message: bytes) -> Frame:
+    """Return the frame in one binary message; ``Malformed`` when it is none or too large."""
+    if not HEADER_SIZE <= len(message) <= LIMITS.frame:
+        raise Malformed("a frame has 5 to 262144 bytes")
+    number, channel = _HEADER.unpack_from(message)
+    try:
+        kind = Kind(number)
+    except ValueError:
+        raise Malformed(f"unknown frame type {number:#04x}") from None
+    return Frame(kind, channel, memoryview(message)[HEADER_SIZE:])
+
+
+def body_of(frame: Frame) -> dict[str, Any]:
+    """Return the JSON object of a control frame; ``Malformed`` when it is none."""
+    import msgspec.json  # noqa: PLC0415
+
+    if len(frame.body) > LIMITS.control:
+        raise Malformed("a control frame has at most 65536 bytes")
+    try:
+        body = msgspec.json.decode(frame.body)
+    except (msgspec.DecodeError, RecursionError):
+        raise Malformed(f"the body of {frame.kind.name} is not JSON") from None
+    if not isinstance(body, dict):
+        raise Malformed(f"the body of {frame.kind.name} is not an object")
+    return body
+
+
+def encode_window(channel: int, of: Kind, offset: int) -> bytes:
+    """Return a grant: the peer may send data of type ``of`` up to the absolute ``offset``."""
+    return _HEADER.pack(Kind.WINDOW, channel) + _WINDOW.pack(of, offset)
+
+
+def window_of(frame: Frame) -> tuple[Kind, int]:
+    """Return which data type a WINDOW frame speaks of, and up to which offset; ``Malformed`` when it is none."""
+    if len(frame.body) != _WINDOW.size or frame.body[0] not in DATA:
+        raise Malformed("a WINDOW frame has a data type and an offset")
+    number, offset = _WINDOW.unpack(frame.body)
+    return Kind(number), offset
+
+
+def encode_end(channel: int, of: Kind) -> bytes:
+    """Return the mark that no more data of type ``of`` follows."""
+    return _HEADER.pack(Kind.END, channel) + bytes([of])
+
+
+def end_of(frame: Frame) -> Kind:
+    """Return which data type an END frame ends."""
+    if len(frame.body) != 1 or frame.body[0] not in DATA:
+        raise Malformed("an END frame names a data type")
+    return Kind(frame.body[0])
+
+
+class Side(StrEnum):
+    """Who sends a frame."""
+
+    AGENT = "agent"
+    OPERATOR = "operator"  # also the caller of a command or of a file transfer
+    OBSERVER = "observer"
+    RELAY = "relay"
+
+
+class State(StrEnum):
+    """Where a connection or channel stands."""
+
+    NEW = "new"  # nothing but HELLO was said
+    GREETED = "greeted"  # WELCOME was said
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+_LIVE_INPUT = frozenset({Kind.INPUT, Kind.END, Kind.WINDOW, Kind.RESIZE, Kind.SIGNAL, Kind.CLOSE})
+_ALWAYS = frozenset({Kind.PROBE, Kind.PROBED})
+
+# (sender, state) → what it may send then. Anything else closes the connection with MALFORMED, except that an
+# observer's frames are dropped without effect while it is open (D-26).
+LEGAL: dict[tuple[Side, State], frozenset[Kind]] = {
+    (Side.AGENT, State.NEW): frozenset({Kind.HELLO}),
+    (Side.AGENT, State.GREETED): _ALWAYS | {Kind.HEARTBEAT, Kind.EVENT, Kind.SEED, Kind.CLOSE},
+    (Side.AGENT, State.OPENING): frozenset({Kind.OPENED, Kind.REFUSED, Kind.NOTICE, Kind.RESUMED, Kind.CLOSE}),
+    (Side.AGENT, State.OPEN): frozenset(
+        {Kind.OUTPUT, Kind.ERROR, Kind.END, Kind.WINDOW, Kind.EXIT, Kind.NOTICE, Kind.RESUMED, Kind.CLOSE}
+    ),
+    (Side.OPERATOR, State.NEW): frozenset({Kind.HELLO, Kind.OPEN, Kind.RESUME}),
+    (Side.OPERATOR, State.GREETED): _ALWAYS | {Kind.OPEN, Kind.RESUME, Kind.REAUTH, Kind.CLOSE},
+    (Side.OPERATOR, State.OPENING): _ALWAYS | {Kind.REAUTH, Kind.CLOSE},
+    (Side.OPERATOR, State.OPEN): _ALWAYS | _LIVE_INPUT | {Kind.REAUTH},
+    (Side.OBSERVER, State.OPEN): _ALWAYS | {Kind.WINDOW, Kind.REAUTH, Kind.CLOSE},
+}
+
+
+def is_legal(side: Side, state: State, kind: Kind) -> bool:
+    """Tell whether ``side`` may send a frame of ``kind`` to a peer in ``state``; default deny."""
+    return kind in LEGAL.get((side, state), frozenset())
