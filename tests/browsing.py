@@ -123,7 +123,7 @@ class Browser(httpx.Client):
         super().__init__(
             base_url=url,
             headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
-            transport=httpx.HTTPTransport(local_address=address),
+            transport=httpx.HTTPTransport(local_address=address, verify=False),
             timeout=30,
         )
 
