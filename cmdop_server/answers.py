@@ -1,4 +1,4 @@
-"""Answers to requests that no app answers: unknown address, refused form, overload, bug.
+"""Answers to requests that no app answers: unknown address, refused form, bug.
 
 JSON in the API's envelope below ``/api/`` and for whoever asks for JSON, Django's pages (templates ``404.html`` …)
 for people.
@@ -6,10 +6,9 @@ for people.
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views import defaults
 
-from cmdop_server.access.errors import Refused
 from cmdop_server.requests import request_id
 from cmdop_wire.vocab import ErrorCode
 
@@ -62,14 +61,3 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     if wants_json(request):
         return envelope(request, 500, ErrorCode.INTERNAL, "something went wrong on the server")
     return defaults.server_error(request)
-
-
-def unavailable(request: HttpRequest, refused: Refused) -> HttpResponse:
-    """Answer when we are too busy to do it now."""
-    retry_after = str(refused.details.get("retry_after", 5))
-    if wants_json(request):
-        answer: HttpResponse = envelope(request, 503, ErrorCode.UNAVAILABLE, refused.message, refused.hint)
-    else:
-        answer = HttpResponse(f"{refused.message}\n", status=503, content_type="text/plain; charset=utf-8")
-    answer["Retry-After"] = retry_after
-    return answer

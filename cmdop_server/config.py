@@ -130,10 +130,10 @@ def _path(name: str, text: str) -> Path:
     return Path(_text(name, text)).expanduser().absolute()
 
 
-def _number(low: int, high: int) -> Callable[[str, str], int]:
+def _number(low: int, high: int, usual: int) -> Callable[[str, str], int]:
     def parse(name: str, text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-            raise Refusal(name, f"is not a whole number from {low} to {high}", f"export {name}={max(low, 1)}")
+            raise Refusal(name, f"is not a whole number from {low} to {high}", f"export {name}={usual}")
         return int(text)
 
     return parse
@@ -246,7 +246,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CMDOP_DATA_DIR", "data_dir", _path, None, "state of this server; default the user's data home"),
     Variable("CMDOP_DATABASE_URL", "database", _database, None, "`postgresql://…`; default an embedded SQLite"),
     Variable("CMDOP_HOST", "host", _text, "127.0.0.1", "address to listen on"),
-    Variable("CMDOP_PORT", "port", _number(0, 65535), 8787, "port to listen on; 0 takes a free one"),
+    Variable("CMDOP_PORT", "port", _number(0, 65535, 8787), 8787, "port to listen on; 0 takes a free one"),
     Variable("CMDOP_PUBLIC_URL", "public_url", _public_url, None, "address people use; default where it listens"),
     Variable("CMDOP_ALLOWED_HOSTS", "allowed_hosts", _names, (), "further host names to answer to, with commas"),
     Variable("CMDOP_SIGNUP", "signup", _one_of(Signup), Signup.CLOSED, "`closed`, `invite` or `open`"),
@@ -255,10 +255,10 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CMDOP_TLS_KEY", "tls_key", _path, None, "private key, PEM"),
     Variable("CMDOP_BEHIND_PROXY", "behind_proxy", _flag, False, "1: a proxy in front of it speaks TLS"),
     Variable("CMDOP_TRUSTED_PROXIES", "trusted_proxies", _networks, (), "networks whose forwarded headers count"),
-    Variable("CMDOP_WORKERS", "workers", _number(1, 64), 1, "processes; more than one needs PostgreSQL"),
-    Variable("CMDOP_THREADS", "threads", _number(1, 64), 8, "requests that one process works on at a time"),
-    Variable("CMDOP_HASHING_SLOTS", "hashing_slots", _number(1, 16), 2, "passwords hashed at a time, 64 MiB each"),
-    Variable("CMDOP_DRAIN_SECONDS", "drain_seconds", _number(0, 600), 20, "how long SIGTERM waits for requests"),
+    Variable("CMDOP_WORKERS", "workers", _number(1, 64, 2), 1, "processes; more than one needs PostgreSQL"),
+    Variable("CMDOP_THREADS", "threads", _number(1, 64, 8), 8, "requests that one process works on at a time"),
+    Variable("CMDOP_HASHING_SLOTS", "hashing_slots", _number(1, 16, 2), 2, "passwords hashed at a time, 64 MiB each"),
+    Variable("CMDOP_DRAIN_SECONDS", "drain_seconds", _number(0, 600, 20), 20, "how long SIGTERM waits for requests"),
     Variable("CMDOP_SMTP_URL", "smtp", _smtp, None, "`smtp://…` or `smtps://…`; default a spool directory"),
     Variable("CMDOP_MAIL_FROM", "mail_from", _text, "cmdop@localhost", "sender of mail"),
     Variable(

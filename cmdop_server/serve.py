@@ -1,6 +1,7 @@
 """One serving process: uvicorn on a socket that is already bound, ready when it says so, drained when told to stop."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -93,6 +94,9 @@ def make_server(config: Config, tls: "Tls | None", on_ready: Callable[[], None])
 
 def run(server: DrainingServer, listener: socket.socket) -> None:
     """Serve until told to stop; requests in flight are answered first."""
+    # What is loaded now stays: the collector need not look at it again (see __main__, which paused it).
+    gc.freeze()
+    gc.enable()
     loop_factory = server.config.get_loop_factory()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(server.serve(sockets=[listener]))

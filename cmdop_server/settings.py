@@ -5,10 +5,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cmdop_server import data_dir as data_directory
-from cmdop_server.config import Config, LogFormat, Network, PostgresUrl, load
+from cmdop_server.config import Config, Network, PostgresUrl, load
 from cmdop_server.limits import BODY_BYTES
-
-__all__ = ["CMDOP_CONFIG", "LogFormat"]
 
 CMDOP_CONFIG: Config = load(os.environ)
 DATA_DIR = CMDOP_CONFIG.data_dir

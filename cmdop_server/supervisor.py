@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+WORKER = "worker"  # the word on the line of `python -m cmdop_server` that only we use; not in the help
 READY = b"ready\n"
 RESTART_DELAY = 1.0  # seconds before replacing a worker that lived less long than this
 GRACE = 5.0  # seconds beyond the drain time before a worker is killed
@@ -70,7 +71,7 @@ class Supervisor:
 
     def _start(self) -> None:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "cmdop_server", "worker", str(self._listener.fileno())],
+            [sys.executable, "-m", "cmdop_server", WORKER, str(self._listener.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[self._listener.fileno()],

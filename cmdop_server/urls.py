@@ -3,8 +3,6 @@
 ``/health/*`` is answered earlier, in ``health.HealthMiddleware``.
 """
 
-from importlib.util import find_spec
-
 from django.urls import URLPattern, URLResolver, include, path
 
 from cmdop_server import health
@@ -12,11 +10,10 @@ from cmdop_server import health
 urlpatterns: list[URLPattern | URLResolver] = [
     path("version", health.version),
     path(".well-known/cmdop", health.well_known),
+    path("api/v1/", include("cmdop_server.api.urls")),
     path("accounts/", include("cmdop_server.cabinet.account_urls")),
     path("", include("cmdop_server.cabinet.urls")),
 ]
-if find_spec("cmdop_server.api.urls") is not None:
-    urlpatterns.append(path("api/v1/", include("cmdop_server.api.urls")))
 
 handler400 = "cmdop_server.answers.bad_request"
 handler403 = "cmdop_server.answers.permission_denied"

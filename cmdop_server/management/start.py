@@ -106,7 +106,7 @@ def serve_as_worker(descriptor: int) -> int:
         signal.signal(number, server.handle_exit)
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)  # the descriptor: a buffered reader would hold its lock at our end
         server.stop()
 
     threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
