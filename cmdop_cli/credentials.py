@@ -12,7 +12,7 @@ from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure
 from cmdop_cli.options import Options
 from cmdop_cli.resolver import other_workspace, unexpected
-from cmdop_cli.state import Place
+from cmdop_cli.state import MODES, Place
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -68,18 +68,21 @@ def server_of(call: "Call") -> Server:
 
 def client(call: "Call", place: Place | None = None) -> "AbstractAsyncContextManager[AsyncCMDOPClient]":
     """Return a client that acts as ``call`` resolves, in its workspace (or in ``place``)."""
-    from cmdop_sdk.client import AsyncCMDOPClient
-
     call.check_credential()
     resolution = call.resolution
     if resolution.key is not None:
-        return AsyncCMDOPClient.remote(
-            api_key=resolution.key.key.text, server=call.server.origin, **client_options(call)
-        )
+        return key_client(call, resolution.key.key.text)
     from cmdop_cli.entering import signed_in_client
 
     must_enter = place is not None or call.declared.needs == "workspace"
     return signed_in_client(call, place or resolution.workspace, enter=must_enter)
+
+
+def key_client(call: "Call", text: str) -> "AbstractAsyncContextManager[AsyncCMDOPClient]":
+    """Return a client that acts with the key ``text``, at the server of ``call`` and nowhere else."""
+    from cmdop_sdk.client import AsyncCMDOPClient
+
+    return AsyncCMDOPClient.remote(api_key=text, server=call.server.origin, **client_options(call))
 
 
 def public_client(call: "Call", *, ca_pin: str | None = None) -> "AbstractAsyncContextManager[AsyncCMDOPClient]":
@@ -95,14 +98,25 @@ def public_client(call: "Call", *, ca_pin: str | None = None) -> "AbstractAsyncC
     return AsyncCMDOPClient.anonymous(call.server.origin, mode=call.resolution.mode, **options)
 
 
-def client_options(call: "Call") -> "ClientOptions":
-    """Return how every client of ``call`` behaves: time-outs, tries, and which certificates it believes."""
+def client_options(call: "Call", origin: str | None = None) -> "ClientOptions":
+    """Return how every client of ``call`` behaves: time-outs, tries, and which certificates it believes.
+
+    ``origin`` is where it goes when that is not the server of the call, as for a sign-in of another mode.
+    """
     return {
         "timeout": call.setting("timeout"),
         "retries": call.setting("retries"),
         "ca_file": call.environ.get(environment.CA_FILE) or None,
-        "ca_pin": call.server.ca_pin,
+        "ca_pin": call.server.ca_pin if origin in (None, call.server.origin) else _saved_pin(call, origin),
     }
+
+
+def _saved_pin(call: "Call", origin: str | None) -> str | None:
+    from cmdop_sdk.origin import origin_of
+
+    profiles = call.local.profiles()
+    saved = (profiles.server(name, mode) for name in profiles.names() for mode in MODES)
+    return next((each.ca_pin for each in saved if each is not None and origin_of(each.url) == origin), None)
 
 
 def verified(call: "Call", place: Place) -> Place:

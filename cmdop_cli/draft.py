@@ -63,6 +63,16 @@ class Draft:
         if identity is not None and identity not in used:
             self._table("identities").pop(identity, None)
 
+    def deselect(self, identity: str, place: Place) -> None:
+        """Make ``place`` neither active nor previous wherever ``identity`` is signed in; its default stays."""
+        for profile, choices in self.state.choices.items():
+            for mode, choice in choices.items():
+                if choice.identity != identity:
+                    continue
+                for name, chosen in (("active", choice.active), ("previous", choice.previous)):
+                    if chosen is not None and place.ref in (chosen.id, chosen.slug):
+                        self._set(name, profile, mode, None)
+
     def remember(self, identity: str, memberships: Sequence[Membership], *, at: str) -> None:
         """Cache the workspaces that ``identity`` may enter, as listed at the moment ``at`` (ISO 8601)."""
         entry = self._table("identities").get(identity)

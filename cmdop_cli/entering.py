@@ -1,4 +1,4 @@
-"""Stored sign-ins as clients: the pair of a workspace, or a new one that another pair of the account gets for it (D-16).
+"""Stored sign-ins as clients: the pair of a workspace, or a new one got by exchange from another (D-16).
 
 Pairs are per workspace and mode, and go to their own origin only (D-23); how they are kept and refreshed is
 ``cmdop_sdk.store``'s.
@@ -71,7 +71,7 @@ async def pair_client(call: "Call", stored: "StoredToken") -> "AsyncIterator[Asy
         mode=stored.mode,
     )
     made = AsyncCMDOPClient.with_source(
-        source, stored.origin, stored.workspace_id, mode=stored.mode, **client_options(call)
+        source, stored.origin, stored.workspace_id, mode=stored.mode, **client_options(call, stored.origin)
     )
     async with made as client:
         yield client
