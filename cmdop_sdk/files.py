@@ -198,6 +198,17 @@ class LockedFile:
         except OSError as failure:
             raise self._file._refusal("write", failure) from failure
 
+    def set_aside(self) -> Path:
+        """Rename a file that cannot be used to ``<name>.broken``, say so, and return where it is now."""
+        aside = self._file.path.with_name(self._file.path.name + ".broken")
+        try:
+            self._file._check_file(self._file.path)
+            self._file.path.replace(aside)
+        except OSError as failure:
+            raise self._file._refusal("set aside", failure) from failure
+        self._file.warn(f"{self._file.path} cannot be used; it was kept as {aside.name}")
+        return aside
+
     def remove(self) -> bool:
         """Remove the file; return whether there was one."""
         try:

@@ -97,16 +97,16 @@ class Store:
             return self.save_locked(file, pair, store)
 
     def save_locked(self, file: LockedFile, pair: TokenPair, store: str) -> StoredToken:
-        """Write ``pair`` into its file, whose lock is held."""
+        """Write ``pair`` into its file, whose lock is held; a broken file is set aside, a newer one refused."""
         stored = described(self._file_of(pair).path, pair, store)
-        earlier = file.read()
-        if earlier is not None:
-            documents.check_writable(stored.path, documents.parse_json(stored.path, earlier))
+        earlier = self._replaceable(file, stored.path)
         secrets = secrets_of(pair)
         if store != "file":
             # Its item first: it carries its own times and family, so a crash between the two writes loses nothing.
             secret_store(store).set(stored.item, documents.to_json(secrets).decode())
         file.write(documents.to_json(to_document(stored, secrets if store == "file" else {})))
+        if earlier is not None and earlier.store not in (store, "file"):
+            secret_store(earlier.store).delete(earlier.item)
         return stored
 
     def forget(self, stored: StoredToken) -> bool:
@@ -139,6 +139,23 @@ class Store:
                 hint=f"rm {file.path}",
             )
         return stored, document
+
+    def _replaceable(self, file: LockedFile, path: Path) -> StoredToken | None:
+        try:
+            content = file.read()
+            document = None if content is None else documents.parse_json(path, content)
+        except LocalStateError:
+            # A broken file never keeps anybody from signing in; a link or another's file still does.
+            file.set_aside()
+            return None
+        if document is None:
+            return None
+        documents.check_writable(path, document)
+        try:
+            return from_document(path, document)
+        except LocalStateError:
+            file.set_aside()
+            return None
 
     def _with_secrets(self, stored: StoredToken, document: documents.Document) -> TokenPair:
         if stored.store == "file":

@@ -85,8 +85,6 @@ def test_files_are_private_and_exclusive_from_birth(root: Path, monkeypatch: pyt
         assert flags & os.O_NOFOLLOW
 
 
-# --- killed anywhere -------------------------------------------------------------------------------------------------
-
 STEPS = ("open", "write", "fsync", "replace", "mkdir", "close", "unlink", "fchmod")
 
 
@@ -144,9 +142,6 @@ def test_killed_at_any_step_leaves_the_old_or_the_new_file(tmp_path: Path, befor
     assert set(outcomes) == {before, NEW}
     assert outcomes == sorted(outcomes, key=lambda content: content == NEW)  # once new, always new
     assert len(outcomes) > 8
-
-
-# --- failures --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
@@ -279,8 +274,6 @@ def test_remove_tells_whether_there_was_one(root: Path) -> None:
         assert not locked.remove()
     assert file.read() is None
 
-
-# --- owners and read-only homes --------------------------------------------------------------------------------------
 
 NOBODY = 65534
 
