@@ -29,7 +29,7 @@ def _parameters() -> list[Any]:
 
 
 def _parameter(option: GlobalOption) -> TyperOption:
-    def collect(context: Any, parameter: Any, value: Any) -> None:
+    def collect(context: Any, _: Any, value: Any) -> None:
         if context.resilient_parsing:
             return
         for each in value if isinstance(value, tuple | list) else [value]:
@@ -67,19 +67,19 @@ def _switch(
     )
 
 
-def _show_help(context: Any, parameter: Any, value: Any) -> None:
+def _show_help(context: Any, _: Any, value: Any) -> None:
     if value and not context.resilient_parsing:
         context.obj.print_help(context.command.get_help(context))
         raise typer.Exit(0)
 
 
-def _show_version(context: Any, parameter: Any, value: Any) -> None:
+def _show_version(context: Any, _: Any, value: Any) -> None:
     if value and not context.resilient_parsing:
         context.obj.print_version()
         raise typer.Exit(0)
 
 
-def _plan(context: Any, parameter: Any, value: Any) -> None:
+def _plan(context: Any, _: Any, value: Any) -> None:
     if value and not context.resilient_parsing:
         context.obj.is_dry_run = True
 
@@ -168,11 +168,11 @@ class Group(TyperGroup):
         )
         self.rows = rows
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer passes it
         """Return the names of the rows."""
         return list(self.rows)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> "TyperCommand | TyperGroup | None":
+    def get_command(self, ctx: Any, cmd_name: str) -> "TyperCommand | TyperGroup | None":  # noqa: ARG002 - the same
         """Return the command called ``cmd_name``, made on the spot, or ``None``."""
         found = self.rows.get(cmd_name)
         return None if found is None else made(cmd_name, found)
@@ -216,6 +216,26 @@ class Group(TyperGroup):
         )
 
 
+class HelpGroup(Group):
+    """``cmdop help``: alone it is ``cmdop --help``, with a topic that topic, with a command's words its page."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Print what was asked for."""
+        result = TyperGroup.invoke(self, ctx)
+        if ctx.invoked_subcommand is None:
+            ctx.obj.print_help(ctx.parent.command.get_help(ctx.parent))
+        return result
+
+    def _extension(self, ctx: Any, name: str) -> ForeignCommand:
+        if name not in TABLE:
+            return super()._extension(ctx, name)
+
+        def show(call: Call, rest: list[str]) -> Any:
+            return run([name, *rest, "--help"], call)
+
+        return ForeignCommand(name, show, "")
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """Return the nearest of ``known``, or ``""``; it is shown, never run."""
     from difflib import get_close_matches
@@ -226,7 +246,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 def made(name: str, entry: Row) -> "Command | Group | ForeignCommand":
     """Return the command of one row of the table."""
     if isinstance(entry, Noun):
-        return Group(name, dict(entry.verbs), entry.summary)
+        return (HelpGroup if name == "help" else Group)(name, dict(entry.verbs), entry.summary)
     function = load(entry.target)
     if isinstance(entry, Foreign):
         return ForeignCommand(name, function, entry.summary)

@@ -5,9 +5,9 @@ network and no secret store.
 """
 
 import os
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -17,7 +17,7 @@ from cmdop_cli.declare import Declared
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.local import Local
 from cmdop_cli.options import OUTPUTS, Given, Options, wants_json
-from cmdop_cli.output import Output
+from cmdop_cli.output import Output, safe
 from cmdop_cli.resolver import Resolution, Source, resolve
 from cmdop_cli.state import Identity, Place, State
 
@@ -184,7 +184,7 @@ class Call:
         from cmdop_cli.credentials import explicit_origin
 
         try:
-            directory: str | None = os.getcwd()
+            directory: str | None = str(Path.cwd())
         except OSError:
             directory = None
         return resolve(
@@ -302,6 +302,11 @@ class Call:
         """Print a help page on stdout."""
         Output("table", environ=self.environ).write(text + "\n")
 
+    def print_cells(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Print pairs as TSV on stdout, for a program that reads them."""
+        lines = ("\t".join(safe(cell) for cell in row if cell) for row in rows)
+        Output("tsv", environ=self.environ).write("".join(f"{line}\n" for line in lines))
+
     def print_version(self) -> None:
         """Print name and version on stdout."""
         from cmdop_cli.version import version
@@ -330,11 +335,3 @@ class Ctx(typer.Context):
         if not isinstance(self.obj, Call):
             raise TypeError("the context carries no call")
         return self.obj
-
-
-def standard_input_is_terminal() -> bool:
-    """Tell whether stdin is a terminal; a closed one is not."""
-    try:
-        return sys.stdin is not None and sys.stdin.isatty()
-    except ValueError:
-        return False

@@ -1,8 +1,12 @@
-"""What ``workspace current`` and ``prompt`` say. Shared by the fast path and the full one, so that both say the same."""
+"""What ``workspace current`` and ``prompt`` say; shared by the fast path and the full one, so both say the same."""
 
+from cmdop_cli.failures import Code
 from cmdop_cli.resolver import Resolution
-from cmdop_cli.results import Column, Listing, Record
-from cmdop_cli.state import Place
+from cmdop_cli.results import Column, Listing, Record, Text
+from cmdop_cli.state import DEFAULT_MODE, Place
+
+_SHOWN = (Column("label", "workspace"), Column("detail", "from"))
+_CHAIN = (Column("name", "source"), Column("value", "says"), Column("outcome"))
 
 
 def current_result(resolution: Resolution, verified: Place | None = None, *, why: bool = False) -> Record:
@@ -24,6 +28,20 @@ def current_result(resolution: Resolution, verified: Place | None = None, *, why
             for step in resolution.chain
         ]
         fields["chain"] = chain
-        columns = [Column("name", "source"), Column("value", "says"), Column("outcome")]
-        rows = Listing("resolution", chain, columns, identifier="value")
-    return Record("resolution", fields, [Column("label", "workspace")], identifier="label", rows=rows)
+        rows = Listing("resolution", chain, _CHAIN, identifier="value")
+    return Record("resolution", fields, _SHOWN, identifier="label", piped=_SHOWN[:1], rows=rows)
+
+
+def prompt_result(resolution: Resolution) -> Text:
+    """Return the piece of a shell prompt: the workspace, the mode unless it is prod, ``?`` where something is wrong.
+
+    Nothing at all where nothing is chosen: a prompt must neither fail nor explain.
+    """
+    place, problem = resolution.workspace, resolution.problem
+    if problem is not None and problem.code in (Code.NO_WORKSPACE, Code.NO_CREDENTIAL):
+        return Text([], "prompt")
+    if problem is not None or place is None:
+        return Text(["?"], "prompt")
+    mode = "" if resolution.mode == DEFAULT_MODE else f" {resolution.mode}"
+    doubt = "?" if resolution.must_verify else ""
+    return Text([f"{place.label}{doubt}{mode}"], "prompt")

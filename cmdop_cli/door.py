@@ -1,4 +1,4 @@
-"""The one place where the command line runs the asynchronous SDK: one event loop a call, clean interruption, progress."""
+"""The one place where the command line runs the asynchronous SDK: one event loop a call, interruption, progress."""
 
 import asyncio
 import contextlib

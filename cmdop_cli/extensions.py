@@ -6,10 +6,12 @@ Never from the working directory, and never in place of a built-in name: the tab
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cmdop_cli import environment
-from cmdop_cli.failures import Code, Failure
+from cmdop_cli.failures import Code, Failure, usage
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -18,45 +20,40 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PREFIX = "cmdop-"
 
 
-def _folders(environ: Mapping[str, str]) -> Iterator[str]:
+def _folders(environ: Mapping[str, str]) -> Iterator[Path]:
     """Yield the directories of PATH, in order, without relative ones and without the working directory."""
     try:
-        here = os.path.realpath(os.getcwd())
+        here: Path | None = Path.cwd().resolve()
     except OSError:
-        here = ""
-    for folder in environ.get("PATH", "").split(os.pathsep):
-        if os.path.isabs(folder) and os.path.realpath(folder) != here:
+        here = None
+    for text in environ.get("PATH", "").split(os.pathsep):
+        folder = Path(text)
+        if folder.is_absolute() and folder.resolve() != here:
             yield folder
 
 
-def find(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+def find(name: str, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return the path of the extension called ``name``, or ``None``."""
     if not _NAME.fullmatch(name):
         return None
-    for folder in _folders(environ):
-        path = os.path.join(folder, _PREFIX + name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return None
+    paths = (folder / f"{_PREFIX}{name}" for folder in _folders(environ))
+    return next((path for path in paths if path.is_file() and os.access(path, os.X_OK)), None)
 
 
 def names(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Return the names of all extensions, sorted."""
     found = set()
     for folder in _folders(environ):
-        try:
-            entries = os.listdir(folder)
-        except OSError:
-            continue
-        found |= {
-            each.removeprefix(_PREFIX) for each in entries if each.startswith(_PREFIX) and find(each[6:], environ)
-        }
-    return sorted(found)
+        with suppress(OSError):
+            found |= {path.name.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*") if path.is_file()}
+    return sorted(name for name in found if find(name, environ))
 
 
-def run(path: str, call: "Call", arguments: list[str]) -> NoReturn:
+def run(path: Path, call: "Call", arguments: list[str]) -> NoReturn:
     """Become the extension. What was chosen on our part of the line travels by environment, never by argument."""
     options = call.options
+    if options.api_key is not None:
+        raise usage("an extension takes no --api-key", hint="export CMDOP_API_KEY")
     chosen = {
         environment.WORKSPACE: options.workspace,
         environment.PROFILE: options.profile,
@@ -71,7 +68,7 @@ def run(path: str, call: "Call", arguments: list[str]) -> NoReturn:
     if options.no_api_key:
         environ.pop(environment.API_KEY, None)
     try:
-        os.execve(path, [path, *arguments], environ)
+        os.execve(path, [str(path), *arguments], environ)  # noqa: S606 - no shell is wanted
     except OSError as error:
         raise Failure(
             Code.OUTPUT, f"cannot run {path}: {(error.strerror or str(error)).lower()}", hint=f"chmod +x {path}"

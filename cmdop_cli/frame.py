@@ -7,7 +7,6 @@ under ``--debug`` or ``CMDOP_DEBUG``.
 import os
 import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 from cmdop_cli import environment, paths
@@ -62,10 +61,10 @@ def _keep_traceback(call: Call, failure: Failure, error: BaseException) -> None:
     name = f"{strftime('%Y%m%dT%H%M%S')}-{token_hex(4)}.txt"
     text = mask("".join(traceback.format_exception(error)))
     try:
-        file = call.local.file(os.path.join(paths.DEBUG, name))
+        file = call.local.file(f"{paths.DEBUG}/{name}")
         with file.locked() as locked:
             locked.write(text.encode("utf-8", "backslashreplace"))
-        os.unlink(f"{file.path}.lock")
+        file.path.with_name(f"{name}.lock").unlink()
     except Exception:  # no state directory: then there is no file, and the failure itself matters more
         return
     failure.hint = failure.hint or f"cat {file.path}"
@@ -83,7 +82,7 @@ def _nobody_reads() -> int:
 
 
 def _end_on_sigterm() -> None:
-    def end(number: int, frame: FrameType | None) -> NoReturn:
+    def end(*_: object) -> NoReturn:
         raise Terminated
 
     try:

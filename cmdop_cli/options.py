@@ -5,6 +5,7 @@ Data and bookkeeping only; ``app.py`` turns the table into real parameters of ev
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cmdop_cli.failures import usage
 from cmdop_cli.state import MODES
@@ -118,7 +119,7 @@ class Given:
         if option.name == "output" and value not in OUTPUTS:
             raise usage(f"--output is one of {', '.join(OUTPUTS)}")
         if option.name == "limit" and not (
-            value.isascii() and value.isdigit() and 0 < int(value[:9]) and len(value) < 9
+            value.isascii() and value.isdigit() and int(value[:9]) > 0 and len(value) < 9
         ):
             raise usage("--limit is a whole number from 1")
 
@@ -135,7 +136,7 @@ class Given:
 
 
 def words(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield the words of a line before ``--`` that look like options, with a value attached by ``=`` if there is one."""
+    """Yield the words of a line before ``--`` that look like options, with the value that ``=`` attaches, if any."""
     for word in argv:
         if word == "--":
             return
@@ -148,7 +149,7 @@ def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Tell whether a failure must be JSON, for a line that may not have been understood."""
     spoken = [word for word, _ in words(argv)]
     values = {value for word, value in words(argv) if word in ("--output", "-o")}
-    for before, after in zip(argv, argv[1:], strict=False):
+    for before, after in pairwise(argv):
         if before in ("--output", "-o"):
             values.add(after)
     if "--json" in spoken or values & {"json", "ndjson"} or {"-ojson", "-ondjson"} & set(spoken):

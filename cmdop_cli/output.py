@@ -186,6 +186,8 @@ class Output:
         if record.planned:
             fields = {**fields, "planned": True}
         columns = self._columns(record.columns or [Column(name) for name in fields], [fields])
+        if self.form == "tsv" and record.piped is not None:
+            columns = self._columns(record.piped, [fields])
         if self.is_json:
             head = {"schema": f"cmdop.{record.noun}.v1"}
             self.write(encoded({**head, **self._kept(fields)}, indent=2 if self.form == "json" else None) + "\n")
@@ -219,7 +221,8 @@ class Output:
 
     def _text(self, result: Text) -> None:
         if self.is_json:
-            document = {"schema": f"cmdop.{result.noun}.v1", "text": "\n".join(result.lines)}
+            content = {"text": "\n".join(result.lines)} if result.items is None else {"items": plain(result.items)}
+            document = {"schema": f"cmdop.{result.noun}.v1", **content}
             self.write(encoded(document, indent=2 if self.form == "json" else None) + "\n")
         else:
             self.write("".join(line + "\n" for line in result.lines))

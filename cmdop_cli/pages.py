@@ -1,4 +1,4 @@
-"""Help pages as plain text for 80 columns. The examples are the lines of a docstring that begin with ``cmdop``."""
+"""Help pages as plain text for 80 columns, from docstrings whose last paragraph is lines to paste."""
 
 import inspect
 import textwrap
@@ -23,9 +23,9 @@ def command_page(command: Any, context: Any) -> str:
     parts = [
         _wrapped(f"Usage: {' '.join(words)}", indent=len("Usage: ")),
         *(textwrap.fill(paragraph, WIDTH) for paragraph in prose),
-        _section("Arguments", [(_name(each), each.help or "") for each in arguments]),
-        _section("Options", [(option_term(each), _sentence(each)) for each in options]),
-        _section("Examples", [(line, "") for line in examples]),
+        section("Arguments", [(_name(each), each.help or "") for each in arguments]),
+        section("Options", [(option_term(each), _sentence(each)) for each in options]),
+        section("Examples", [(line, "") for line in examples]),
         "The options that every command takes: cmdop help options",
     ]
     return "\n\n".join(part for part in parts if part)
@@ -35,7 +35,7 @@ def group_page(rows: Mapping[str, Row], summary: str, context: Any, *, is_root: 
     """Return the page of the program or of a noun: its commands, one line each."""
     shown = [(name, entry.summary) for name, entry in rows.items() if not entry.hidden]
     path = context.command_path
-    parts = [f"Usage: {path} COMMAND", summary, _section("Commands", shown)]
+    parts = [f"Usage: {path} COMMAND", summary, section("Commands", shown)]
     if is_root:
         parts.append(global_options())
         parts.append("Help on a command: cmdop COMMAND --help. Topics: cmdop help --help.")
@@ -49,15 +49,16 @@ def global_options() -> str:
     terms = [(", ".join(option.spellings) + (f" {option.metavar}" if option.metavar else ""), option.help)
              for option in GLOBAL_OPTIONS]  # fmt: skip
     terms.append(("--help, -h", "print help"))
-    return _section("Options anywhere on the line", terms)
+    return section("Options anywhere on the line", terms)
 
 
 def split_help(text: str) -> tuple[list[str], list[str]]:
-    """Return the paragraphs of a docstring and, apart, its example lines."""
-    lines = inspect.cleandoc(text).splitlines()
-    examples = [line.strip() for line in lines if line.strip().startswith("cmdop ")]
-    prose = "\n".join(line for line in lines if not line.strip().startswith("cmdop "))
-    return [" ".join(paragraph.split()) for paragraph in prose.split("\n\n") if paragraph.strip()], examples
+    """Return the paragraphs of a docstring and, apart, its example lines: the last paragraph, if it begins with one."""
+    paragraphs = [part for part in inspect.cleandoc(text).split("\n\n") if part.strip()]
+    examples: list[str] = []
+    if paragraphs and paragraphs[-1].lstrip().startswith("cmdop "):
+        examples = [line.strip() for line in paragraphs.pop().splitlines()]
+    return [" ".join(paragraph.split()) for paragraph in paragraphs], examples
 
 
 def option_term(option: TyperOption) -> str:
@@ -89,7 +90,8 @@ def _slot(argument: TyperArgument) -> str:
     return name if argument.required else f"[{name}]"
 
 
-def _section(title: str, terms: Sequence[tuple[str, str]]) -> str:
+def section(title: str, terms: Sequence[tuple[str, str]]) -> str:
+    """Return ``terms`` with their explanations in two columns under ``title``; nothing for no terms."""
     if not terms:
         return ""
     size = min(max(len(term) for term, _ in terms), _TERM)

@@ -35,3 +35,12 @@ def plain_config_dir(environ: Mapping[str, str]) -> str | None:
         return environ["XDG_CONFIG_HOME"] + "/cmdop"
     home = environ.get("HOME", "")
     return home + "/.config/cmdop" if home.startswith("/") else None
+
+
+def stamp_of(path: str) -> str:
+    """Return what changes whenever the file at ``path`` does (time, size, inode) as a text; ``-`` for none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - the fast path knows no pathlib
+    except OSError:
+        return "-"
+    return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"

@@ -49,8 +49,8 @@ class Listing:
 class Record:
     """One object of a noun. Without ``columns`` every field is shown, in its order.
 
-    ``planned`` marks what ``--dry-run`` would have done. ``rows`` replaces the table form, for objects which are
-    best read as a list.
+    ``planned`` marks what ``--dry-run`` would have done. ``rows`` replaces the table and TSV forms, for objects which
+    are best read as a list; ``piped`` are the columns of TSV where a script wants fewer than a person.
     """
 
     noun: str
@@ -58,6 +58,7 @@ class Record:
     columns: Sequence[Column] | None = None
     identifier: str = "id"
     planned: bool = False
+    piped: Sequence[Column] | None = None
     rows: Listing | None = None
     exit_code: int = 0
 
@@ -68,17 +69,18 @@ class Secret:
 
     noun: str
     fields: "Any"
-    secret: str = "secret"
+    secret: str = "secret"  # noqa: S105 - the name of a field
     columns: Sequence[Column] | None = None
     exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Lines for people: help topics, scripts. In JSON they are one object with ``text``."""
+    """Lines for people: help topics, scripts. In JSON they are one object with ``text``, or with ``items``."""
 
     lines: Sequence[str]
     noun: str = "text"
+    items: "Sequence[Any] | None" = None
     exit_code: int = 0
 
 

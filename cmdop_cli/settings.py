@@ -1,16 +1,18 @@
 """``config.toml``: what the user edits. Read with the environment's say on top; changed key by key, comments kept."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cmdop_cli import environment
+from cmdop_cli import environment, paths
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.options import OUTPUTS
 from cmdop_sdk import documents
 from cmdop_sdk.files import PrivateFile
 
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off")
 STORES = ("auto", "keyring", "file", "encrypted-file", "env")
 
 
@@ -22,6 +24,33 @@ class Setting(NamedTuple):
     variable: str | None
     text: str
     choices: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> str:
+        """Return what a value must be, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        return {bool: "true or false", int: "a whole number", str: "a text"}[self.kind]
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether a value of config.toml is one; ``True`` is no number."""
+        return type(value) is self.kind and (not self.choices or value in self.choices)
+
+    def read(self, text: str | None, name: str) -> Any:
+        """Return the value that ``text`` spells, ``None`` for none; ``name`` says whose fault a wrong one is."""
+        if text is None:
+            return None
+        word = text.strip()
+        if self.kind is bool and word.lower() in (*_YES, *_NO):
+            return word.lower() in _YES
+        if self.kind is int and word.isascii() and word.isdigit() and len(word) < 7:
+            return int(word)
+        if self.kind is str and word and self.accepts(word):
+            return word
+        message = f"{name} must be {self.wanted}"
+        if name == self.variable:
+            raise Failure(Code.LOCAL_STATE, message, hint=f"unset {name}")
+        raise usage(message, hint="cmdop config list --show-origin")
 
 
 SETTINGS = {
@@ -68,7 +97,7 @@ class Settings:
         """Return the setting called ``name``."""
         setting = known(name)
         if setting.variable is not None and environ.get(setting.variable):
-            return Value(name, _from_text(setting, environ[setting.variable], setting.variable), setting.variable)
+            return Value(name, setting.read(environ[setting.variable], setting.variable), setting.variable)
         if name in self.document:
             return Value(name, self.document[name], self.file.path.name)
         return Value(name, setting.default, "built in")
@@ -78,7 +107,7 @@ class Settings:
         import tomlkit
 
         setting = known(name)
-        value = None if text is None else _from_text(setting, text, name)
+        value = setting.read(text, name)
         with self.file.locked() as locked:
             content = locked.read() or b""
             documents.parse_toml(self.file.path, content)  # tomlkit's own complaints name no file
@@ -95,26 +124,19 @@ class Settings:
 
     def stamp(self) -> str:
         """Return what changes whenever the file does: ``-`` when there is none."""
-        return stamp_of(os.fspath(self.file.path))
+        return paths.stamp_of(os.fspath(self.file.path))
 
     def _check(self, name: str, value: Any) -> None:
         setting = SETTINGS.get(name)
         path = self.file.path
         if setting is None:
             raise Failure(Code.LOCAL_STATE, f"{path} has an unknown setting {name}", hint="cmdop config list")
-        if type(value) is not setting.kind or (setting.choices and value not in setting.choices):
+        if not setting.accepts(value):
             raise Failure(
-                Code.LOCAL_STATE, f"{path} has a wrong value for {name}: {_wanted(setting)}", hint=f"edit {path}"
+                Code.LOCAL_STATE,
+                f"{path} has a wrong value for {name}: it must be {setting.wanted}",
+                hint=f"cmdop config set {name} --unset",
             )
-
-
-def stamp_of(path: str, stat: Callable[[str], os.stat_result] = os.stat) -> str:
-    """Return size and time of change of the file at ``path`` as a text, or ``-``."""
-    try:
-        found = stat(path)
-    except OSError:
-        return "-"
-    return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
 
 
 def known(name: str) -> Setting:
@@ -125,24 +147,3 @@ def known(name: str) -> Setting:
 
     near = get_close_matches(name, SETTINGS, n=1)
     raise usage(f"there is no setting {name}", hint=f"cmdop config get {near[0]}" if near else "cmdop config list")
-
-
-def _wanted(setting: Setting) -> str:
-    if setting.choices:
-        return f"one of {', '.join(setting.choices)}"
-    return {bool: "true or false", int: "a whole number from 0", str: "a text"}[setting.kind]
-
-
-def _from_text(setting: Setting, text: str, name: str) -> Any:
-    word = text.strip()
-    from_environment = name == setting.variable
-    if setting.kind is bool and word.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off"):
-        return word.lower() in ("1", "true", "yes", "on")
-    if setting.kind is int and word.isascii() and word.isdigit() and len(word) < 7:
-        return int(word)
-    if setting.kind is str and word and (not setting.choices or word in setting.choices):
-        return word
-    message = f"{name} must be {_wanted(setting)}"
-    if from_environment:
-        raise Failure(Code.LOCAL_STATE, message, hint=f"unset {name}")
-    raise usage(message)

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
-from cmdop_cli.context import Call, Ctx
+from cmdop_cli import choosing
+from cmdop_cli.context import Ctx
 from cmdop_cli.current import current_result
 from cmdop_cli.declare import verb
+from cmdop_cli.failures import usage
 from cmdop_cli.results import Record
 
 
@@ -24,9 +26,46 @@ def current(
     cmdop workspace current
     cmdop workspace current --why
     """
-    call: Call = ctx.call
-    resolution = call.resolution
+    resolution = ctx.call.resolution
     if resolution.problem is not None:
         raise resolution.problem
-    place = call.workspace() if check else None
-    return current_result(resolution, place, why=why)
+    if check:
+        return current_result(resolution, choosing.checked(ctx.call), why=why)
+    if resolution.must_verify:
+        raise choosing.undecided(resolution)
+    return current_result(resolution, why=why)
+
+
+@verb(mutates=True)
+def use(
+    ctx: Ctx,
+    slug: Annotated[str | None, typer.Argument(help="slug or id; - is the previous one")] = None,
+    none: Annotated[bool, typer.Option("--none", help="choose no workspace, not even the default")] = False,
+) -> Record:
+    """Make a workspace the active one.
+
+    Writes this profile's and mode's choice to the local state and nothing else: no token is renewed, no agent is
+    told, and other shells with their own CMDOP_WORKSPACE keep theirs.
+
+    cmdop workspace use acme
+    cmdop workspace use -
+    """
+    if (slug is None) is not none:
+        raise usage("name one workspace, or give --none", hint="cmdop workspace list")
+    return choosing.choose(ctx.call, slug)
+
+
+@verb(mutates=True)
+def switch(ctx: Ctx, slug: Annotated[str, typer.Argument(help="slug or id; - is the previous one")]) -> Record:
+    """Make a workspace the active one, and tell the agent.
+
+    The same as use; then this machine's running agent, if there is one, is told. The machine itself stays in its
+    workspace.
+
+    cmdop workspace switch acme
+    cmdop workspace switch -
+    """
+    chosen = choosing.choose(ctx.call, slug)
+    if not ctx.call.is_dry_run:
+        choosing.tell_agent(ctx.call)
+    return chosen

@@ -1,0 +1,162 @@
+"""Choosing the active workspace: from the cache if it is known there, else from the server, asked once (D-20)."""
+
+import stat
+from typing import TYPE_CHECKING
+
+from cmdop_cli import paths
+from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.resolver import EXPLICIT, Resolution
+from cmdop_cli.results import Column, Record
+from cmdop_cli.state import Identity, Place
+from cmdop_wire.ids import is_id, is_slug
+from cmdop_wire.vocab import ErrorCode
+
+if TYPE_CHECKING:
+    from cmdop_cli.context import Call
+    from cmdop_cli.draft import Draft
+
+_SHOWN = (Column("label", "workspace"), Column("profile"), Column("mode"))
+
+
+def checked(call: "Call") -> Place:
+    """Return the workspace in force as the server knows it; not to be entered is exit 3, as for a stranger (D-9)."""
+    from cmdop_cli.credentials import verified
+
+    call.check_credential()
+    return verified(call, call.resolution.workspace or Place())
+
+
+def undecided(resolution: Resolution) -> Failure:
+    """Return the refusal of a local command that only the server could answer."""
+    if resolution.key is not None and resolution.workspace is not None and resolution.expected is None:
+        place = resolution.workspace
+        return usage(
+            f"{resolution.detail} says {place.label}, but the key in {resolution.key.given_by} is one of"
+            f" {resolution.key.key.slug}",
+            hint="cmdop workspace current --check",
+        )
+    return Failure(
+        Code.UNEXPECTED_WORKSPACE,
+        f"cannot tell here whether {resolution.workspace.label if resolution.workspace else 'this'}"
+        f" is {resolution.expected}",
+        hint="cmdop workspace current --check",
+    )
+
+
+def choose(call: "Call", ref: str | None) -> Record:
+    """Make the workspace called ``ref`` active: a slug, an id, ``-`` for the previous one, ``None`` for none."""
+    profile, mode = call.resolution.profile, call.resolution.mode
+    if call.resolution.credential_problem is not None and call.resolution.key is None:
+        raise call.resolution.credential_problem
+    found = None if ref in (None, "-") else _known(call, ref or "", profile, mode)
+    chosen: list[Place | None] = []
+
+    def change(draft: "Draft") -> None:
+        # The previous one is read under the lock: two shells that say `use -` at once swap twice, not half.
+        place = _previous(draft, profile, mode) if ref == "-" else found
+        chosen.append(place)
+        draft.choose(profile, mode, place)
+        _note_settings(call, draft)
+
+    if call.is_dry_run:
+        place = _previous_of(call.state.choice(profile, mode).previous, profile, mode) if ref == "-" else found
+    else:
+        call.change_state(change)
+        place = chosen[0]
+        _tell(call, place, profile, mode)
+    return _result(place, profile, mode, planned=call.is_dry_run)
+
+
+def tell_agent(call: "Call") -> None:
+    """Say what the change means for this machine's agent."""
+    path = call.local.root / paths.AGENT_SOCKET
+    try:
+        is_there = stat.S_ISSOCK(path.lstat().st_mode)
+    except OSError:
+        is_there = False
+    call.note("an agent runs here and was not told: restart it" if is_there else "no agent runs on this machine")
+
+
+def _result(place: Place | None, profile: str, mode: str, *, planned: bool) -> Record:
+    fields = {
+        "workspace": None if place is None else {"id": place.id, "slug": place.slug},
+        "label": None if place is None else place.label,
+        "profile": profile,
+        "mode": mode,
+    }
+    return Record("choice", fields, _SHOWN, identifier="label", planned=planned, piped=_SHOWN[:1])
+
+
+def _known(call: "Call", ref: str, profile: str, mode: str) -> Place:
+    if not is_slug(ref) and not is_id(ref, "workspace"):
+        raise usage("that is neither a slug nor an id of a workspace", hint="cmdop workspace list")
+    identity = call.state.identity(profile, mode)
+    if identity is None:
+        raise Failure(Code.NO_CREDENTIAL, f"not signed in (profile {profile}, mode {mode})", hint=_login(profile, mode))
+    return identity.place(ref) or _asked(call, ref, identity, mode)
+
+
+def _asked(call: "Call", ref: str, identity: Identity, mode: str) -> Place:
+    """Ask the server once what the cache does not know, and remember the answer for the next time."""
+    from cmdop_cli import memberships
+    from cmdop_sdk.errors import Unreachable
+
+    try:
+        rows = memberships.gathered(call, identity, mode, None).items
+    except Unreachable:
+        raise Failure(
+            ErrorCode.NOT_FOUND,
+            f"{ref} is not among the workspaces known here, and the server cannot be asked",
+            hint="cmdop workspace list",
+        ) from None
+    found = [Place(row["id"], row["slug"]) for row in rows]
+    place = next((each for each in found if each.is_called(ref)), None)
+    if place is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(ref, [each.slug or "" for each in found], n=1)
+        raise Failure(
+            ErrorCode.NOT_FOUND,
+            f"there is no workspace {ref} that you may enter",
+            hint=f"cmdop workspace use {near[0]}" if near else "cmdop workspace list",
+        )
+    return place
+
+
+def _previous(draft: "Draft", profile: str, mode: str) -> Place:
+    return _previous_of(draft.state.choice(profile, mode).previous, profile, mode)
+
+
+def _previous_of(place: Place | None, profile: str, mode: str) -> Place:
+    if place is None:
+        raise Failure(
+            ErrorCode.NOT_FOUND,
+            f"there is no previous workspace (profile {profile}, mode {mode})",
+            hint="cmdop workspace list",
+        )
+    return place
+
+
+def _note_settings(call: "Call", draft: "Draft") -> None:
+    settings = call.local.settings()
+    stamp = settings.stamp()  # before the content: a change in between makes the stamp stale, never the note wrong
+    try:
+        output = settings.document.get("output")
+    except Exception:
+        return
+    draft.saw_settings(stamp, output)
+
+
+def _tell(call: "Call", place: Place | None, profile: str, mode: str) -> None:
+    where = f"profile {profile}, mode {mode}"
+    call.note(f"no workspace is active now ({where})" if place is None else f"{place.label} is active now ({where})")
+    now = call.resolution
+    if now.source in EXPLICIT and now.workspace is not None and now.workspace != place:
+        hidden = now.detail if place is None else f"{now.detail} hides it"
+        call.warn(f"{hidden}: commands here still act in {now.workspace.label}")
+
+
+def _login(profile: str, mode: str) -> str:
+    return (
+        "cmdop login" + (" --dev" if mode == "dev" else "") + ("" if profile == "default" else f" --profile {profile}")
+    )
