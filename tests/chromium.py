@@ -1,6 +1,7 @@
 """A real Chromium over its DevTools protocol: open pages, type, click, look. Scripts of pages are switched off."""
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -52,9 +53,11 @@ class Chromium:
         self._numbers = itertools.count(1)
         self._session: str | None = None
         self._socket: ClientConnection | None = None
+        self._closing = contextlib.ExitStack()
+        self._closing.callback(stop, self._process)
         self.events: list[dict[str, Any]] = []
         try:
-            self._socket = connect(self._address(), max_size=None, proxy=None)
+            self._socket = self._closing.enter_context(connect(self._address(), max_size=None, proxy=None))
             target = self.call("Target.createTarget", url="about:blank")["targetId"]
             self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "DOM", "Log", "Network"):
@@ -173,6 +176,4 @@ class Chromium:
 
     def close(self) -> None:
         """End the browser."""
-        if self._socket is not None:
-            self._socket.close()
-        stop(self._process)
+        self._closing.close()

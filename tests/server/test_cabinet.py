@@ -553,6 +553,32 @@ def test_a_forgotten_password_is_replaced_by_mail_once(town: World, browser: Bro
         later.sign_in(email, chosen)
 
 
+@pytest.mark.slow
+def test_where_sign_up_is_open_a_visitor_confirms_an_address_and_finds_a_workspace(
+    new_server: Callable[..., Server],
+) -> None:
+    server = new_server(CMDOP_SIGNUP="open")
+    chosen, address = "a brand new secret", "/accounts/signup/"
+    with Browser(server.url) as browser:
+        page = browser.open(LOGIN)
+        assert "Create an account" in page.text
+        page = browser.open(address)
+        check_page(page)
+        sent = browser.submit(page.form(address), email="New@Example.org", password1=chosen)
+        check_page(browser.open(sent.location))
+        assert browser.get("/").status_code == 302, "not before the address is confirmed"
+        (mail,) = (path.read_text() for path in (Path(server.environ["CMDOP_DATA_DIR"]) / "mail").iterdir())
+        (link,) = re.findall(r"^http\S+/accounts/confirm-email/\S+$", mail.replace("=\n", ""), re.MULTILINE)
+        assert link.startswith(server.url)
+        page = browser.open(link)
+        check_page(page)
+        assert page.heading == "Confirm your address"
+        browser.submit(page.form(urlsplit(link).path))
+        check_page(browser.open(link))
+        browser.sign_in("new@example.org", chosen)
+        assert "new-personal · personal owner" in browser.open("/").text
+
+
 # --- every page ---------------------------------------------------------------------------------------------------
 
 PUBLIC = (LOGIN, "/accounts/password/reset/", "/accounts/password/reset/done/", "/accounts/signup/", "/no/such/page")
