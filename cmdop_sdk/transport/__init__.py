@@ -28,6 +28,8 @@ READ_TIMEOUT = 30.0  # seconds between two pieces of an answer; a whole exchange
 RETRIES = 4  # after the first try
 BACKOFF_BASE = 0.5  # seconds; full jitter: uniform between 0 and min(cap, base · 2^n)
 BACKOFF_CAP = 20.0  # seconds; also the longest Retry-After that is waited out
+LONGEST_TIMEOUT = 3600  # seconds
+MOST_RETRIES = 20
 ANSWER_LIMIT = 8 << 20  # bytes
 REPEATED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
@@ -50,6 +52,11 @@ class Transport:
         answer_limit: int = ANSWER_LIMIT,
         inner: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        if not (0 < timeout <= LONGEST_TIMEOUT and 0 <= retries <= MOST_RETRIES):
+            raise InvalidRequest(
+                f"a time-out is up to {LONGEST_TIMEOUT} seconds and a call is repeated up to {MOST_RETRIES} times",
+                hint="unset CMDOP_TIMEOUT CMDOP_RETRIES",
+            )
         self.origin = origin_of(server)
         self._retries = retries
         self._backoff = backoff
