@@ -1,7 +1,7 @@
 """What the command line saved: where a profile leads. Read only; ``state.json`` and ``profiles.toml`` are its own.
 
-Of ``state.json``: ``profile``, ``profiles.NAME.mode``, ``profiles.NAME.modes.MODE.{identity, active, none}`` and
-``identities.KEY.{origin, account.id, default}``. Of ``profiles.toml``: ``profiles.NAME.servers.MODE.{url, ca_pin}``.
+Of ``state.json``: ``profile``, ``mode``, ``signed_in|active|none.PROFILE.MODE`` and ``identities.KEY.{origin,
+account.id, default, memberships.items}``. Of ``profiles.toml``: ``profiles.PROFILE.servers.MODE.{url, ca_pin}``.
 """
 
 from dataclasses import dataclass
@@ -42,15 +42,16 @@ def saved_sign_in(
     """
     path = store.file("state.json").path
     state = _document(store, "state.json", documents.parse_json)
-    name = profile or state.get("profile") or DEFAULT_PROFILE
-    chosen = table(path, table(path, state, "profiles"), name)
-    mode = mode or chosen.get("mode") or DEFAULT_MODE
-    choice = table(path, table(path, chosen, "modes"), mode)
-    identity = table(path, table(path, state, "identities"), choice.get("identity") or "")
-    if not identity:
+    name = profile or _text(path, state, "profile") or DEFAULT_PROFILE
+    mode = mode or _text(path, state, "mode") or DEFAULT_MODE
+    key = _text(path, table(path, table(path, state, "signed_in"), name), mode)
+    if key is None:
         raise AuthenticationError(
             f"not signed in (profile {name}, mode {mode})", code=LocalCode.SIGNED_OUT, hint="cmdop login"
         )
+    identity = table(path, table(path, state, "identities"), key)
+    active = table(path, table(path, state, "active"), name).get(mode)
+    is_none = table(path, table(path, state, "none"), name).get(mode) is True
     origin = documents.text(path, identity, "origin")
     return SavedSignIn(
         profile=name,
@@ -58,11 +59,11 @@ def saved_sign_in(
         origin=origin,
         ca_pin=_pin(store, name, mode, origin),
         account_id=documents.text(path, table(path, identity, "account"), "id"),
-        workspace_id=_workspace(path, workspace, choice, identity),
+        workspace_id=_workspace(path, workspace, active or (None if is_none else identity.get("default")), identity),
     )
 
 
-def _workspace(path: Path, wanted: str | None, choice: Document, identity: Document) -> str:
+def _workspace(path: Path, wanted: str | None, place: object, identity: Document) -> str:
     if wanted is not None and is_id(wanted, "workspace"):
         return wanted
     if wanted is not None:
@@ -71,10 +72,13 @@ def _workspace(path: Path, wanted: str | None, choice: Document, identity: Docum
             if isinstance(each, dict) and each.get("slug") == wanted:
                 return documents.text(path, each, "id")
         raise NotFound(f"no workspace {wanted} is known here", hint="cmdop workspace list")
-    place = choice.get("active") or (None if choice.get("none") else identity.get("default"))
     if not isinstance(place, dict):
         raise InvalidRequest("there is no active workspace", hint="cmdop workspace use SLUG")
     return documents.text(path, place, "id")
+
+
+def _text(path: Path, document: Document, field: str) -> str | None:
+    return None if document.get(field) is None else documents.text(path, document, field)
 
 
 def _pin(store: Store, profile: str, mode: str, origin: str) -> str | None:
@@ -86,7 +90,7 @@ def _pin(store: Store, profile: str, mode: str, origin: str) -> str | None:
         raise LocalStateError(
             f"{path} leads profile {profile} to another server than it is signed in to", path=path, hint="cmdop login"
         )
-    return documents.text(path, server, "ca_pin") if server.get("ca_pin") else None
+    return _text(path, server, "ca_pin")
 
 
 def _document(store: Store, name: str, parse: documents.Parser) -> Document:
