@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cmdop_wire.vocab import GRANT_DEVICE_CODE
 from tests.chromium import Chromium
-from tests.processes import Server
-from tests.world import PASSWORD, World, make_world
+from tests.server.cabinet import ask, poll, polled
+from tests.world import PASSWORD, World
 
 pytestmark = pytest.mark.slow
 
@@ -45,26 +43,12 @@ CONTRASTS = """
 RING = "getComputedStyle(document.activeElement).outlineStyle + ' ' + document.activeElement.tagName"
 
 
-@pytest.fixture(scope="module")
-def town(server: Server) -> Iterator[World]:
-    """The cast with passwords."""
-    world = make_world(server, passwords=True)
-    yield world
-    world.close()
-
-
 @pytest.fixture
 def chromium(tmp_path: Path) -> Iterator[Chromium]:
     """A browser in which nobody is signed in."""
     browser = Chromium(tmp_path / "profile")
     yield browser
     browser.close()
-
-
-def ask(town: World, client: str = "cmdop on a laptop") -> dict[str, Any]:
-    """Start a device grant as a terminal does."""
-    asked = {"client": client, "workspace": town.acme.slug}
-    return dict(town.api().post("/auth/device", json=asked).raise_for_status().json())
 
 
 def sign_in(chromium: Chromium, email: str) -> None:
@@ -88,7 +72,11 @@ def check_looks(chromium: Chromium) -> None:
 
 
 def test_a_person_approves_a_terminal_in_a_browser_without_scripts(town: World, chromium: Chromium) -> None:
-    grant = ask(town, client="<b onclick=alert(1)>cmdop</b> on a laptop with a " + "very" * 15 + " long name")
+    grant = ask(
+        town,
+        workspace=town.acme.slug,
+        client="<b onclick=alert(1)>cmdop</b> on a laptop with a " + "very" * 15 + " long name",
+    )
     chromium.open(grant["verification_uri_complete"])
     check_looks(chromium)
     chromium.type("#id_login", town["visitor"].email)
@@ -110,8 +98,7 @@ def test_a_person_approves_a_terminal_in_a_browser_without_scripts(town: World, 
     assert chromium.address.endswith("/device/done")
     assert "It may enter <bdi>Acme</bdi> and nothing else." in chromium.html
     check_looks(chromium)
-    token = {"grant_type": GRANT_DEVICE_CODE, "device_code": grant["device_code"]}
-    answer = town.api().post("/auth/token", json=token).raise_for_status().json()
+    answer = poll(town, grant).raise_for_status().json()
     assert (answer["scope"], answer["workspace"]["slug"]) == ("workspace", town.acme.slug)
     assert not [address for address in chromium.requested() if not address.startswith(town.server.url)]
     assert chromium.complaints() == [], "nothing of ours offends our own content security policy"
@@ -152,5 +139,4 @@ def test_the_deny_button_denies(town: World, chromium: Chromium) -> None:
     chromium.click("button[value=deny]", leads_on=True)
     assert "Sign-in denied" in chromium.html
     check_looks(chromium)
-    answer = town.api().post("/auth/token", json={"grant_type": GRANT_DEVICE_CODE, "device_code": grant["device_code"]})
-    assert answer.json()["error"]["code"] == "access_denied"
+    assert polled(town, grant) == "access_denied"
