@@ -265,11 +265,11 @@ class Call:
 
         return door.ask(self, credentials.public_client(self), verb)
 
-    def run(self, work: "Coroutine[Any, Any, T]") -> T:
-        """Run a coroutine to its end, with progress and clean interruption."""
+    def run(self, work: "Coroutine[Any, Any, T]", *, waiting: str = "waiting for the server") -> T:
+        """Run a coroutine to its end, with progress (``waiting`` says on what) and clean interruption."""
         from cmdop_cli import door
 
-        return door.run(self, work)
+        return door.run(self, work, waiting=waiting)
 
     # -- talking to the person -------------------------------------------------------------------------------------
 

@@ -33,11 +33,14 @@ def ask(
     return run(call, asked())
 
 
-def run(call: "Call", work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` to its end. SIGINT and SIGTERM cancel it first, so that connections close and locks are freed."""
+def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str = "waiting for the server") -> T:
+    """Run ``work`` to its end. SIGINT and SIGTERM cancel it first, so that connections close and locks are freed.
+
+    ``waiting`` is what a terminal is told when it takes a while.
+    """
 
     async def watched() -> T:
-        spinner = asyncio.create_task(_spin()) if call.output.shows_progress else None
+        spinner = asyncio.create_task(_spin(waiting)) if call.output.shows_progress else None
         try:
             return await work
         finally:
@@ -75,13 +78,13 @@ def _terminable(runner: asyncio.Runner) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-async def _spin() -> None:
+async def _spin(waiting: str) -> None:
     """Show on stderr that we wait; only after a while, and gone without a trace."""
     await asyncio.sleep(PATIENCE)
     shown = 0
     try:
         while True:
-            sys.stderr.write(f"\r{_FRAMES[shown % len(_FRAMES)]} waiting for the server")
+            sys.stderr.write(f"\r{_FRAMES[shown % len(_FRAMES)]} {waiting}")
             sys.stderr.flush()
             shown += 1
             await asyncio.sleep(0.1)

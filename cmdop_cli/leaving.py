@@ -54,14 +54,14 @@ def _revoked(call: "Call", token: "StoredToken", *, whole: bool) -> str:
         )
         if pair is None:
             return ""
-        call.run(_told(call, pair, whole=whole))
+        call.run(told(call, pair, whole=whole))
     except (CMDOPError, Failure) as problem:
         what = "the sign-in" if whole else f"the sign-in for workspace {token.workspace_slug}"
         return f"{what} at {token.origin} could not be ended there and stays valid until {_end(token)}: {problem}"
     return ""
 
 
-async def _told(call: "Call", pair: "TokenPair", *, whole: bool) -> None:
+async def told(call: "Call", pair: "TokenPair", *, whole: bool) -> None:
     """Revoke at the pair's own origin, whatever server this call names (D-23)."""
     from cmdop_cli.credentials import client_options
     from cmdop_sdk.client import AsyncCMDOPClient
@@ -113,5 +113,16 @@ def forget_place(call: "Call", identity: Identity, place: Place, *, is_member: b
         if known is not None and not is_member:
             stay = [each for each in known.memberships if place.ref not in (each.place.id, each.place.slug)]
             draft.remember(identity.key, stay, at=iso(datetime.now(UTC)))
+
+    call.change_state(change)
+
+
+def forget_identity(call: "Call", identity: Identity, mode: str) -> None:
+    """Note that nobody is signed in any more wherever ``identity`` was, in ``mode``; servers stay remembered."""
+
+    def change(draft: "Draft") -> None:
+        for profile, choices in draft.state.choices.items():
+            if mode in choices and choices[mode].identity == identity.key:
+                draft.signed_out(profile, mode)
 
     call.change_state(change)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cmdop_cli.entering import pair_client, stored_tokens
 from cmdop_cli.failures import Code, Failure
-from cmdop_cli.state import MODES, Identity, Membership, Place
+from cmdop_cli.shape import MODES
+from cmdop_cli.state import Identity, Membership, Place
 from cmdop_wire.vocab import Exit, Reach
 
 if TYPE_CHECKING:
@@ -141,6 +142,17 @@ def _is_expected(problem: Exception) -> bool:
     return isinstance(problem, CMDOPError | Failure)
 
 
+def merged(known: Identity | None, found: "Sequence[Workspace]", *, is_complete: bool) -> list[Membership]:
+    """Return what to cache after ``found`` was listed.
+
+    A narrow sign-in cannot tell about workspaces beyond its own: what is known of those stays.
+    """
+    fresh = [membership_of(each) for each in found]
+    listed = {each.place.id for each in fresh}
+    kept = [] if is_complete or known is None else [each for each in known.memberships if each.place.id not in listed]
+    return [*fresh, *kept]
+
+
 def _remember(call: "Call", identity: Identity, found: "Sequence[Workspace]", *, is_complete: bool) -> None:
     """Cache what was listed; a cache that cannot be written is no reason to fail a listing."""
     from datetime import UTC, datetime
@@ -148,16 +160,11 @@ def _remember(call: "Call", identity: Identity, found: "Sequence[Workspace]", *,
     from cmdop_cli.times import iso
     from cmdop_sdk.errors import LocalStateError
 
-    fresh = [membership_of(each) for each in found]
-
     def change(draft: "Draft") -> None:
         known = draft.state.identities.get(identity.key)
-        listed = {each.place.id for each in fresh}
-        # A narrow sign-in cannot tell about workspaces beyond its own: what is known of those stays.
-        kept = [] if is_complete or known is None else [m for m in known.memberships if m.place.id not in listed]
-        draft.remember(identity.key, [*fresh, *kept], at=iso(datetime.now(UTC)))
-        for each in fresh:
-            draft.renamed(each.place)
+        draft.remember(identity.key, merged(known, found, is_complete=is_complete), at=iso(datetime.now(UTC)))
+        for each in found:
+            draft.renamed(Place(each.id, each.slug))
 
     try:
         call.change_state(change)

@@ -36,14 +36,48 @@ class Noun:
 Row = Verb | Foreign | Noun
 
 TABLE: dict[str, Row] = {
+    "login": Verb("Sign in with a browser.", "login:login"),
+    "logout": Verb("Sign out of the workspace that commands act in.", "login:logout"),
+    "whoami": Verb("Show who you are to the server.", "identity:whoami"),
+    "status": Verb("Show everything that is in force, and why.", "identity:status"),
     "workspace": Noun(
         "Choose, create and look after workspaces.",
         {
+            "list": Verb("List the workspaces you may enter.", "workspace_life:list_workspaces"),
             "current": Verb("Show the workspace that commands act in.", "choice:current"),
             "use": Verb("Make a workspace the active one.", "choice:use"),
             "switch": Verb("Make a workspace the active one, and tell the agent.", "choice:switch"),
+            "create": Verb("Create a workspace, with you as its owner.", "workspace_life:create"),
+            "show": Verb("Show one workspace in full.", "workspace_life:show"),
+            "update": Verb("Change what a workspace is called.", "workspace_life:update"),
+            "settings": Verb("Show or change what belongs to the workspace.", "workspace_settings:settings"),
+            "members": Verb("List the members of the workspace.", "workspace_people:members"),
+            "set-role": Verb("Give a member another role.", "workspace_people:set_role"),
+            "remove": Verb("Remove a member from the workspace.", "workspace_people:remove"),
+            "leave": Verb("Leave the workspace.", "workspace_people:leave"),
         },
     ),
+    "auth": Noun(
+        "Keys and stored sign-ins.",
+        {
+            "create-key": Verb("Create a key and show its secret, once.", "keys:create_key"),
+            "list-keys": Verb("List the keys of the workspace.", "keys:list_keys"),
+            "show-key": Verb("Show one key, without its secret.", "keys:show_key"),
+            "revoke-key": Verb("End a key, at once and for ever.", "keys:revoke_key"),
+            "status": Verb("List what is stored here to sign in with.", "stored:stored_credentials"),
+            "token": Verb("Print the token that requests are made with.", "stored:token"),
+            "login": Verb("Sign in with a browser.", "login:login"),
+            "logout": Verb("Sign out of the workspace that commands act in.", "login:logout"),
+        },
+    ),
+    "audit": Noun(
+        "Who did what in the workspace.",
+        {
+            "list": Verb("List the events of the workspace, newest first.", "audit:list_events"),
+            "head": Verb("Show the signed end of the workspace's audit chain.", "audit:head"),
+        },
+    ),
+    "server": Foreign("Run and look after the control plane.", "server:replace"),
     "mode": Verb("Show or change the mode: prod or dev.", "mode:mode"),
     "profile": Noun(
         "Keep several accounts and servers apart.",

@@ -47,12 +47,14 @@ def shown(column: Column, value: Any) -> str:
     """Return ``value`` as a cell that a person reads."""
     if column.kind == "mark":
         return "*" if value else ""
+    if column.kind in ("ago", "ends") and not value:
+        return "never"
     if value is None or value in ("", [], {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if column.kind == "time" and isinstance(value, str):
-        return _moment(value)
+    if column.kind in ("time", "ago", "ends") and isinstance(value, str):
+        return _moment(value, column.kind)
     if isinstance(value, list):
         return ", ".join(shown(column, item) for item in value)
     if isinstance(value, Mapping):
@@ -60,14 +62,16 @@ def shown(column: Column, value: Any) -> str:
     return safe(str(value))
 
 
-def _moment(value: str) -> str:
-    from cmdop_cli.times import local, parse_iso
+def _moment(value: str, kind: str) -> str:
+    from datetime import UTC, datetime
+
+    from cmdop_cli.times import local, parse_iso, short
 
     try:
-        return local(parse_iso(value))
+        moment = parse_iso(value)
+        return local(moment) if kind == "time" else short(moment, now=datetime.now(UTC))
     except (ValueError, OverflowError, OSError):
         return safe(value)
-
 
 def _squeeze(sizes: list[int], columns: Sequence[Column], room: int) -> None:
     free = [place for place, column in enumerate(columns) if column.kind == "text"]

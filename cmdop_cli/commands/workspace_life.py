@@ -185,7 +185,7 @@ def _note_new(call: "Call", workspace: "Workspace") -> None:
 
 @verb(needs="workspace")
 def show(ctx: Ctx) -> Record:
-    """Show the workspace that commands act in.
+    """Show one workspace in full.
 
     cmdop workspace show
     cmdop workspace show --workspace=acme --json

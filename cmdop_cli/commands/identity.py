@@ -1,0 +1,77 @@
+"""``cmdop whoami`` and ``status``: who one is to the server, and everything that is in force with its reason."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cmdop_cli import in_force
+from cmdop_cli.context import Ctx
+from cmdop_cli.declare import verb
+from cmdop_cli.failures import Code
+from cmdop_cli.results import Column, Record
+from cmdop_wire.vocab import Exit
+
+if TYPE_CHECKING:
+    from cmdop_sdk.models import Identity
+
+_WHO = (
+    Column("who", "you are"),
+    Column("credential.kind", "by"),
+    Column("credential.name", "called"),
+    Column("credential.scopes", "scopes"),
+    Column("credential.reach", "may enter"),
+    Column("workspace.slug", "workspace"),
+    Column("workspace.role", "role"),
+    Column("server", kind="id"),
+)
+
+
+@verb(needs="account")
+def whoami(ctx: Ctx) -> Record:
+    """Show who you are to the server.
+
+    The answer is the server's: the account, what it was proved with, and the role in the workspace.
+
+    cmdop whoami
+    cmdop whoami --json
+    """
+    call = ctx.call
+    found = call.ask(lambda client: client.me.show())
+    return Record("identity", {**_identity(found), "server": call.server.origin}, columns=_WHO, identifier="who")
+
+
+def _identity(found: "Identity") -> dict[str, Any]:
+    here = found.workspace
+    return {
+        "who": found.account.email if found.account else found.credential.name,
+        "account": found.account,
+        "credential": found.credential,
+        "workspace": {"id": here.id, "slug": here.slug, "name": here.name, "role": here.role},
+        "default_workspace": found.default_workspace,
+    }
+
+
+@verb()
+def status(
+    ctx: Ctx,
+    offline: Annotated[bool, typer.Option("--offline", help="ask the server nothing; tell what is known here")] = False,
+) -> Record:
+    """Show everything that is in force, and why.
+
+    Server, mode, profile, account, workspace and credential: each with where it came from, where the credential is
+    kept and when it ends. One question is put to the server; exit 4 when there is nothing to sign in with.
+
+    cmdop status
+    cmdop status --offline --json
+    """
+    call = ctx.call
+    seen = in_force.checked(call, offline=offline)
+    fields = in_force.in_force(call, seen, offline=offline)
+    problem = seen.problem
+    if problem is not None:
+        call.warn(problem.message)
+        if problem.hint:
+            call.note(f"fix: {problem.hint}")
+    # That nothing is chosen is a state and no fault: whoever asks for the status learns it from the table.
+    exit_code = Exit.DONE if problem is None or problem.code == Code.NO_WORKSPACE else problem.exit_code
+    return Record("status", fields, rows=in_force.rows(fields), identifier="workspace.slug", exit_code=exit_code)
