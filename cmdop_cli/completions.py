@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmdop_cli.completion_scripts import SCRIPTS
 from cmdop_cli.options import GLOBAL_OPTIONS, OUTPUTS, VALUED
-from cmdop_cli.state import MODES
+from cmdop_cli.shape import MODES
 from cmdop_cli.table import TABLE, Foreign, Noun, Verb
 
 if TYPE_CHECKING:

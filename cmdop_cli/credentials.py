@@ -12,7 +12,8 @@ from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure
 from cmdop_cli.options import Options
 from cmdop_cli.resolver import other_workspace, unexpected
-from cmdop_cli.state import MODES, Place
+from cmdop_cli.shape import MODES
+from cmdop_cli.state import Place
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call

@@ -5,7 +5,8 @@ cmdop of the same schema added survives. Pure: the lock and the file are ``local
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cmdop_cli.state import CHOICE_FIELDS, DEFAULT_PROFILE, SCHEMA, Membership, Place, State, parsed
+from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_PROFILE, SCHEMA
+from cmdop_cli.state import Membership, Place, State, parsed
 
 
 class Draft:

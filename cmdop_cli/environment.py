@@ -3,9 +3,11 @@
 Nothing is read here; a mapping is handed in where a decision is made.
 """
 
-from collections.abc import Mapping
+TYPE_CHECKING = False  # as typing's, without importing it: the fast path reads these names too
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-from cmdop_cli.failures import Code, Failure
+    from cmdop_cli.failures import Failure
 
 API_KEY = "CMDOP_API_KEY"
 WORKSPACE = "CMDOP_WORKSPACE"
@@ -55,7 +57,7 @@ _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 
 
-def is_on(environ: Mapping[str, str], name: str) -> bool:
+def is_on(environ: "Mapping[str, str]", name: str) -> bool:
     """Tell whether the switch ``name`` is on; what is neither yes nor no raises ``Failure`` (exit 78).
 
     A guard such as ``CMDOP_READONLY`` must never be off because of a misspelled word.
@@ -65,12 +67,16 @@ def is_on(environ: Mapping[str, str], name: str) -> bool:
         return True
     if word in _NO:
         return False
+    from cmdop_cli.failures import Code, Failure
+
     raise Failure(Code.LOCAL_STATE, f"{name} is neither yes nor no", hint=f"export {name}=1 or unset {name}")
 
 
-def empty_authority(environ: Mapping[str, str], *, ignoring: frozenset[str] = frozenset()) -> Failure | None:
+def empty_authority(environ: "Mapping[str, str]", *, ignoring: frozenset[str] = frozenset()) -> "Failure | None":
     """Return the failure (exit 78) for the first variable that selects authority and is set but empty, or ``None``."""
     for name in AUTHORITY:
         if name not in ignoring and name in environ and not environ[name].strip():
+            from cmdop_cli.failures import Code, Failure
+
             return Failure(Code.LOCAL_STATE, f"{name} is set but empty", hint=f"unset {name}")
     return None

@@ -1,58 +1,123 @@
 """The commands that shell prompts run at every line: answered from state.json alone, before Typer is imported.
 
-Only the plain case is answered here: a state file as we wrote it, an environment that holds nothing odd, a workspace
-that is found. Anything else returns ``None`` and the full command decides; a test compares both byte for byte.
+Only the plain case is answered here, from the bare document: a state file as we wrote it, no key, no binding for this
+directory, a workspace that is found. Anything else returns ``None`` and the full command decides. A test compares
+both byte for byte; the rules themselves are ``resolver.py``'s. Imports as little as possible, on purpose.
 """
 
+import json
 import os
 import stat
-from collections.abc import Mapping
+import sys
 
-from cmdop_cli import environment, paths
+from cmdop_cli import environment, paths, shape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 _SIZE_LIMIT = 1 << 20  # bytes, as in cmdop_sdk.files
-_ELSEWHERE = (environment.OUTPUT, environment.SERVER_URL)  # they need more than state.json to be understood
+_ELSEWHERE = (  # they need more than state.json to be understood
+    environment.API_KEY,
+    environment.EXPECT_WORKSPACE,
+    environment.OUTPUT,
+    environment.SERVER_URL,
+)
 
 
-def run(arguments: list[str], environ: Mapping[str, str]) -> int | None:
+def run(arguments: list[str], environ: "Mapping[str, str]") -> int | None:
     """Answer the line and return its exit status, or ``None`` when it needs the full command."""
+    if sys.stdout is None:
+        return None
     if arguments == ["--version"]:
-        from cmdop_cli.output import Output
         from cmdop_cli.version import version
 
-        Output("table", environ=environ).write(f"cmdop {version()}\n")
-        return 0
+        return _print(f"cmdop {version()}\n")
     if any(name in environ for name in _ELSEWHERE):
         return None
     directory = paths.plain_config_dir(environ)
     content = None if directory is None else _pristine(directory, paths.STATE)
-    return None if directory is None or content is None else _answer(arguments, environ, directory, content)
-
-
-def _answer(arguments: list[str], environ: Mapping[str, str], directory: str, content: bytes) -> int | None:
-    import json
-
-    from cmdop_cli.current import current_result, prompt_result
-    from cmdop_cli.options import Options
-    from cmdop_cli.output import Output
-    from cmdop_cli.resolver import resolve
-    from cmdop_cli.state import SCHEMA, parsed
-
+    if directory is None or content is None:
+        return None
     try:
-        state = parsed(json.loads(content))
-        here = os.getcwd()  # noqa: PTH109 - pathlib alone would take a third of the time there is
-    except (ValueError, RecursionError, AttributeError, OSError):
+        document = json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
+        shape.check(document)
+        found = _chosen(document, environ, os.getcwd())  # noqa: PTH109 - pathlib alone costs a third of the budget
+    except (ValueError, RecursionError, OSError):
         return None
-    stamp, form = state.seen or ("-", None)
-    if state.schema != SCHEMA or stamp != paths.stamp_of(f"{directory}/{paths.CONFIG}"):
+    noted = document.get("config") or {"stamp": "-"}
+    if found is None or noted["stamp"] != paths.stamp_of(f"{directory}/{paths.CONFIG}"):
         return None
-    resolution = resolve(Options(), environ, state, directory=here)
-    if resolution.must_verify or (resolution.problem is not None and arguments != ["prompt"]):
+    if arguments == ["prompt"] and noted.get("output") in (None, "table", "tsv"):
+        mode = "" if found["mode"] == shape.DEFAULT_MODE else f" {found['mode']}"
+        return _print(f"{found['label']}{mode}\n")
+    text = _shown(found, "json" if "--json" in arguments else noted.get("output")) if arguments != ["prompt"] else None
+    return None if text is None else _print(text)
+
+
+def _chosen(document: "dict[str, Any]", environ: "Mapping[str, str]", here: str) -> "dict[str, Any] | None":
+    """Return what ``workspace current --json`` says, or ``None`` where the choice is not plain."""
+    profile = environ.get(environment.PROFILE, document.get("profile") or shape.DEFAULT_PROFILE)
+    mode = environ.get(environment.MODE, document.get("mode") or shape.DEFAULT_MODE)
+    tables = {name: document.get(name, {}).get(profile) for name in shape.CHOICE_FIELDS}
+    if document.get("schema") != shape.SCHEMA or mode not in shape.MODES or not any(tables.values()):
         return None
-    if "--json" in arguments:
-        form = "json"
-    output = Output(form, environ=environ)
-    return output.show(prompt_result(resolution) if arguments == ["prompt"] else current_result(resolution))
+    if any(here.startswith(each.get("path") or "/") for each in document.get("bindings", [])):
+        return None
+    choice = {name: (table or {}).get(mode) for name, table in tables.items()}
+    identity = document.get("identities", {}).get(choice["signed_in"], {})
+    if environment.WORKSPACE in environ:
+        place = _named(environ[environment.WORKSPACE], identity)
+        source, detail = "environment", environment.WORKSPACE
+    elif choice["active"] is not None:
+        place, source, detail = choice["active"], "active", shape.active_detail(profile, mode)
+    elif choice["none"] is not True:
+        email = identity.get("account", {}).get("email") or ""
+        place, source, detail = identity.get("default"), "account_default", shape.default_detail(email)
+    else:
+        return None
+    if place is None or not (detail.isascii() and detail.isprintable()):
+        return None
+    return {
+        "schema": "cmdop.resolution.v1",
+        "workspace": {"id": place.get("id"), "slug": place.get("slug")},
+        "label": place.get("slug") or place.get("id"),
+        "source": source,
+        "detail": detail,
+        "profile": profile,
+        "mode": mode,
+        "checked": False,
+    }
+
+
+def _named(ref: str, identity: "dict[str, Any]") -> "dict[str, Any] | None":
+    for each in (identity.get("memberships") or {}).get("items", []):
+        if ref in (each.get("id"), each.get("slug")):
+            return {"id": each.get("id"), "slug": each.get("slug")}
+    if shape.is_workspace_id(ref):
+        return {"id": ref, "slug": None}
+    return {"id": None, "slug": ref} if shape.is_slug(ref) else None
+
+
+def _shown(found: "dict[str, Any]", form: str | None) -> str | None:
+    """Return the answer in ``form``, as ``output.py`` would print it."""
+    form = form or ("table" if sys.stdout.isatty() else "tsv")
+    if form == "json":
+        return json.dumps(found, indent=2) + "\n"
+    if form == "table":
+        return f"workspace  {found['label']}\nfrom       {found['detail']}\n"
+    return f"{found['label']}\n" if form in ("tsv", "quiet") else None
+
+
+def _print(text: str) -> int | None:
+    """Write ``text``; whoever does not read it is the outermost frame's business."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        return None
+    return 0
 
 
 def _pristine(directory: str, name: str) -> bytes | None:
@@ -73,3 +138,14 @@ def _pristine(directory: str, name: str) -> bytes | None:
         return None
     finally:
         os.close(opened)
+
+
+def _unique(pairs: "list[tuple[str, Any]]") -> "dict[str, Any]":
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice")
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

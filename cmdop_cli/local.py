@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cmdop_cli import paths
 from cmdop_cli.draft import Draft
 from cmdop_cli.failures import Code, Failure
-from cmdop_cli.state import SCHEMA, State, parsed
+from cmdop_cli.shape import SCHEMA
+from cmdop_cli.state import State, parsed
 from cmdop_sdk import documents
 from cmdop_sdk.files import PrivateFile, Warn, say_nothing
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cmdop_cli.failures import usage
-from cmdop_cli.state import MODES
+from cmdop_cli.shape import MODES
 
 OUTPUTS = ("table", "tsv", "json", "ndjson", "quiet")
 

@@ -1,10 +1,10 @@
 """Which files there are, and in which directory. The only module of the command line that knows."""
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as typing's, without importing it: the fast path knows directories too
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 STATE = "state.json"
@@ -14,14 +14,14 @@ AGENT_SOCKET = "agent.sock"
 DEBUG = "debug"
 
 
-def config_dir(environ: Mapping[str, str] = os.environ) -> "Path":
+def config_dir(environ: "Mapping[str, str]" = os.environ) -> "Path":
     """Return the directory of all local files; ``LocalStateError`` (exit 78) when there is none."""
     from cmdop_sdk.store import config_dir as known
 
     return known(environ)
 
 
-def plain_config_dir(environ: Mapping[str, str]) -> str | None:
+def plain_config_dir(environ: "Mapping[str, str]") -> str | None:
     """Return the same directory as a text, or ``None`` where more than a look at the environment is needed.
 
     For commands that start faster than ``pathlib`` does; a test compares both functions.

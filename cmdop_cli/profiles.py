@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cmdop_cli.failures import usage
-from cmdop_cli.state import MODES
+from cmdop_cli.shape import MODES
 from cmdop_sdk import documents
 from cmdop_sdk.files import PrivateFile
 

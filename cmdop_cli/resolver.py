@@ -12,7 +12,8 @@ from enum import StrEnum
 from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.options import Options
-from cmdop_cli.state import MODES, Binding, Choice, Identity, Place, State
+from cmdop_cli.shape import MODES, active_detail, default_detail
+from cmdop_cli.state import Binding, Choice, Identity, Place, State
 from cmdop_wire.ids import KeyText, is_id, is_slug, parse_key
 from cmdop_wire.vocab import ErrorCode
 
@@ -274,7 +275,7 @@ def _links(
             Source.ACTIVE,
             "active workspace",
             choice.active,
-            f"the active workspace of {where}",
+            active_detail(profile, mode),
             choice.active is not None,
             "none (use --none)" if choice.none else f"none in {where}",
         ),
@@ -282,7 +283,7 @@ def _links(
             Source.DEFAULT,
             "account default",
             default,
-            f"the default of {identity.email}" if identity else "",
+            default_detail(identity.email) if identity else "",
             default is not None,
             "off (use --none)" if choice.none else "not signed in" if identity is None else "none known",
         ),

@@ -1,22 +1,15 @@
-"""The content of ``state.json``: what it may hold, how it is read, and the changes that may be made to it.
+"""The content of ``state.json``: typed and frozen.
 
-The only place of «active». Pure: ``local.py`` reads and writes the file. Secrets and addresses live elsewhere. Names
-in a special sense: a *choice* is what a profile has chosen in one mode; an *identity* is one account at one origin,
-named as its directory below ``accounts/`` is.
+The only place of «active». Pure: ``local.py`` reads and writes the file, ``shape.py`` says what may stand in it.
+Secrets and addresses live elsewhere. Two words: a *choice* is what a profile has chosen in one mode; an *identity*
+is one account at one origin, named as its directory below ``accounts/`` is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cmdop_wire.ids import is_id, is_slug
-
-SCHEMA = 1
-DEFAULT_PROFILE = "default"
-MODES = ("prod", "dev")
-DEFAULT_MODE = "prod"
-CHOICE_FIELDS = ("signed_in", "active", "previous", "none")  # each is by profile, then by mode
-_LONGEST = 4096  # characters of any one text; nothing that we write comes near it
+from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_MODE, DEFAULT_PROFILE, MODES, SCHEMA, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,107 +106,58 @@ class State:
 
 def parsed(document: Mapping[str, Any]) -> State:
     """Return the state that ``document`` holds; ``ValueError`` names the field that cannot be what it is."""
-    if type(document.get("schema", SCHEMA)) is not int:
-        raise ValueError("schema is no number")
-    mode = _text(document, "mode", DEFAULT_MODE)
-    if mode not in MODES:
-        raise ValueError("mode is no mode")
+    check(document)
+    noted = document.get("config")
     return State(
         schema=document.get("schema", SCHEMA),
-        profile=_text(document, "profile", DEFAULT_PROFILE),
-        mode=mode,
+        profile=document.get("profile") or DEFAULT_PROFILE,
+        mode=document.get("mode") or DEFAULT_MODE,
         choices=_choices(document),
-        identities={key: _identity(key, each) for key, each in _tables(document, "identities")},
-        bindings=tuple(_binding(each) for each in _list(document, "bindings")),
-        seen=_seen(document),
+        identities={key: _identity(key, each) for key, each in document.get("identities", {}).items()},
+        bindings=tuple(_binding(each) for each in document.get("bindings", [])),
+        seen=(noted["stamp"], noted.get("output")) if noted else None,
     )
 
 
 def _choices(document: Mapping[str, Any]) -> dict[str, dict[str, Choice]]:
-    by_field = {name: dict(_tables(document, name)) for name in CHOICE_FIELDS}
-    profiles = dict.fromkeys(name for tables in by_field.values() for name in tables)
+    tables = {name: document.get(name, {}) for name in CHOICE_FIELDS}
+    profiles = dict.fromkeys(profile for table in tables.values() for profile in table)
     return {
-        profile: {mode: _choice({name: tables.get(profile, {}).get(mode) for name, tables in by_field.items()})
+        profile: {mode: _choice({name: table.get(profile, {}).get(mode) for name, table in tables.items()})
                   for mode in MODES}
         for profile in profiles
     }  # fmt: skip
 
 
-def _choice(document: Mapping[str, Any]) -> Choice:
+def _choice(fields: Mapping[str, Any]) -> Choice:
     return Choice(
-        identity=_text(document, "signed_in"),
-        active=_place(document, "active"),
-        previous=_place(document, "previous"),
-        none=document.get("none") is True,
+        identity=fields["signed_in"],
+        active=_place(fields["active"]),
+        previous=_place(fields["previous"]),
+        none=fields["none"] is True,
     )
 
 
-def _identity(key: str, document: Mapping[str, Any]) -> Identity:
-    account = document.get("account")
-    cached = document.get("memberships")
-    if not isinstance(account, dict) or not isinstance(cached, dict | None):
-        raise ValueError(f"identities.{key} is incomplete")
+def _identity(key: str, fields: Mapping[str, Any]) -> Identity:
+    cached = fields.get("memberships") or {}
     return Identity(
         key=key,
-        origin=_text(document, "origin", ""),
-        account_id=_text(account, "id", ""),
-        email=_text(account, "email", ""),
-        default=_place(document, "default"),
-        memberships=tuple(_membership(each) for each in _list(cached or {}, "items")),
+        origin=fields.get("origin") or "",
+        account_id=fields["account"].get("id") or "",
+        email=fields["account"].get("email") or "",
+        default=_place(fields.get("default")),
+        memberships=tuple(
+            Membership(Place(each.get("id"), each.get("slug")), each.get("name") or "", each.get("role") or "")
+            for each in cached.get("items", [])
+        ),
     )
 
 
-def _membership(document: Mapping[str, Any]) -> Membership:
-    return Membership(
-        _place({"it": document}, "it") or Place(), _text(document, "name", ""), _text(document, "role", "")
-    )
+def _binding(fields: Mapping[str, Any]) -> Binding:
+    place = Place(fields.get("id"), fields.get("slug"))
+    profile, mode = fields.get("profile") or DEFAULT_PROFILE, fields.get("mode") or DEFAULT_MODE
+    return Binding(fields.get("path") or "", place, profile, mode)
 
 
-def _binding(document: Mapping[str, Any]) -> Binding:
-    place = _place({"it": document}, "it")
-    if place is None:
-        raise ValueError("a binding names no workspace")
-    return Binding(
-        _text(document, "path", ""), place, _text(document, "profile", DEFAULT_PROFILE), _text(document, "mode", "prod")
-    )
-
-
-def _place(document: Mapping[str, Any], name: str) -> Place | None:
-    found = document.get(name)
-    if found is None:
-        return None
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} is no workspace")
-    place = Place(_text(found, "id"), _text(found, "slug"))
-    # Both end in addresses and on terminals, so nothing but the grammar gets in.
-    if not place.ref or (place.id and not is_id(place.id, "workspace")) or (place.slug and not is_slug(place.slug)):
-        raise ValueError(f"{name} is no workspace")
-    return place
-
-
-def _seen(document: Mapping[str, Any]) -> tuple[str, str | None] | None:
-    found = document.get("config")
-    if not isinstance(found, dict) or not isinstance(found.get("stamp"), str):
-        return None
-    return found["stamp"], _text(found, "output")
-
-
-def _text(document: Mapping[str, Any], name: str, default: Any = None) -> Any:
-    found = document.get(name, default)
-    if found is None or (isinstance(found, str) and len(found) <= _LONGEST):
-        return default if found is None else found
-    raise ValueError(f"{name} is no text")
-
-
-def _tables(document: Mapping[str, Any], name: str) -> "Sequence[tuple[str, dict[str, Any]]]":
-    found = document.get(name, {})
-    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise ValueError(f"{name} is no table")
-    return list(found.items())
-
-
-def _list(document: Mapping[str, Any], name: str) -> "list[dict[str, Any]]":
-    found = document.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise ValueError(f"{name} is no list")
-    return found
+def _place(fields: Mapping[str, Any] | None) -> Place | None:
+    return None if fields is None else Place(fields.get("id"), fields.get("slug"))
