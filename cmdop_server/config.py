@@ -6,6 +6,7 @@ docs/operations.md is compared with ``VARIABLES`` by a test.
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,9 +16,11 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import platformdirs
 
+from cmdop_server.limits import RATE_LIMITS
 from cmdop_server.refusal import Refusal
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(?:[1-9][0-9]{0,4} )?(?:second|minute|hour)")
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
@@ -96,6 +99,7 @@ class Config:
     threads: int
     hashing_slots: int
     drain_seconds: int
+    rate_limits: Mapping[str, str]
     smtp: SmtpUrl | None
     mail_from: str
     log_level: str
@@ -226,6 +230,18 @@ def _names(name: str, text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in _text(name, text).split(",") if item.strip())
 
 
+def _rates(name: str, text: str) -> dict[str, str]:
+    given = dict(item.strip().partition("=")[::2] for item in text.split(","))
+    if not set(given) <= set(RATE_LIMITS) or not all(_RATE.fullmatch(rate) for rate in given.values()):
+        example = ",".join(f"{limited}={rate}" for limited, rate in list(RATE_LIMITS.items())[:2])
+        raise Refusal(
+            name,
+            f"is no list of NAME=COUNT/PERIOD with names among {', '.join(RATE_LIMITS)}",
+            f"export {name}={example!r}",
+        )
+    return given
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """One setting: its variable, the field of ``Config``, how it is read, its default, and a line for the manual."""
@@ -259,6 +275,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CMDOP_THREADS", "threads", _number(1, 64, 8), 8, "requests that one process works on at a time"),
     Variable("CMDOP_HASHING_SLOTS", "hashing_slots", _number(1, 16, 2), 2, "passwords hashed at a time, 64 MiB each"),
     Variable("CMDOP_DRAIN_SECONDS", "drain_seconds", _number(0, 600, 20), 20, "how long SIGTERM waits for requests"),
+    Variable("CMDOP_RATE_LIMITS", "rate_limits", _rates, {}, "`credential=6000/minute,account=…`; per worker"),
     Variable("CMDOP_SMTP_URL", "smtp", _smtp, None, "`smtp://…` or `smtps://…`; default a spool directory"),
     Variable("CMDOP_MAIL_FROM", "mail_from", _text, "cmdop@localhost", "sender of mail"),
     Variable(

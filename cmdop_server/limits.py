@@ -10,3 +10,11 @@ HASHING_WAIT_SECONDS = 5.0  # for a free slot; beyond it the answer is 503
 HEADER_TEXT = 200  # characters of a header that we are ready to repeat in a log line
 HEAD_BYTES = 64 << 10  # request line and headers
 HEAD_SECONDS = 20  # to receive them whole, from the moment the connection stands
+
+# How often one may ask. Generous: they stop a runaway loop, not a busy team. CMDOP_RATE_LIMITS overrides by name.
+RATE_LIMITS = {
+    "address": "30000/minute",
+    "sign_in": "1800/minute",  # the public operations of /auth, per address
+    "credential": "6000/minute",
+    "account": "12000/minute",
+}

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from cmdop_server import data_dir as data_directory
 from cmdop_server.config import Config, Network, PostgresUrl, load
-from cmdop_server.limits import BODY_BYTES
+from cmdop_server.limits import BODY_BYTES, RATE_LIMITS
 
 CMDOP_CONFIG: Config = load(os.environ)
 DATA_DIR = CMDOP_CONFIG.data_dir
@@ -31,6 +31,7 @@ if _secrets is not None:
 CMDOP_PUBLIC_URL: str = CMDOP_CONFIG.public_url or f"http://{CMDOP_CONFIG.host}:{CMDOP_CONFIG.port}"
 CMDOP_SIGNUP: str = str(CMDOP_CONFIG.signup)
 CMDOP_TRUSTED_PROXIES: tuple[Network, ...] = CMDOP_CONFIG.proxies
+CMDOP_RATE_LIMITS: dict[str, str] = {**RATE_LIMITS, **CMDOP_CONFIG.rate_limits}
 
 _public_host = urlsplit(CMDOP_PUBLIC_URL).hostname or ""
 _bracketed = [f"[{host}]" if ":" in host else host for host in (_public_host, CMDOP_CONFIG.host)]
@@ -84,6 +85,7 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # serve each app's own folder; there is no collecting step to forget
 WHITENOISE_MAX_AGE = 3600
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES
 
 

@@ -1,6 +1,6 @@
-"""From an exception to the one error answer: the table code → HTTP status, and what ninja calls for each kind.
+"""From an exception to the one error answer: what ninja calls for each kind.
 
-Only this file knows HTTP statuses of refusals. Denials are audited here, after their transaction has unwound (D-30).
+Denials are audited here, after their transaction has unwound (D-30).
 """
 
 from typing import Any
@@ -14,40 +14,13 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from cmdop_server.access.errors import Forbidden, Refused, Unauthenticated
 from cmdop_server.answers import envelope
+from cmdop_server.api.statuses import HTTP_STATUS
 from cmdop_server.audit.services import record_denial
 from cmdop_wire.ids import mask
 from cmdop_wire.vocab import ErrorCode
 
 _log = structlog.stdlib.get_logger("cmdop.api")
 
-HTTP_STATUS: dict[ErrorCode, int] = {
-    ErrorCode.MALFORMED: 400,
-    ErrorCode.UNAUTHENTICATED: 401,
-    ErrorCode.FORBIDDEN: 403,
-    ErrorCode.NOT_FOUND: 404,
-    ErrorCode.METHOD_NOT_ALLOWED: 405,
-    ErrorCode.CONFLICT: 409,
-    ErrorCode.SLUG_TAKEN: 409,
-    ErrorCode.NAME_TAKEN: 409,
-    ErrorCode.LIMIT_REACHED: 409,
-    ErrorCode.LAST_OWNER: 409,
-    ErrorCode.PERSONAL_WORKSPACE: 409,
-    ErrorCode.GONE: 410,
-    ErrorCode.TOO_LARGE: 413,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
-    ErrorCode.INVALID: 422,
-    ErrorCode.IDEMPOTENCY_MISMATCH: 422,
-    ErrorCode.RATE_LIMITED: 429,
-    ErrorCode.UNAVAILABLE: 503,
-    ErrorCode.INTERNAL: 500,
-    # RFC 6749 §5.2: every refusal of a grant is a 400.
-    ErrorCode.AUTHORIZATION_PENDING: 400,
-    ErrorCode.SLOW_DOWN: 400,
-    ErrorCode.ACCESS_DENIED: 400,
-    ErrorCode.EXPIRED_TOKEN: 400,
-    ErrorCode.INVALID_GRANT: 400,
-    ErrorCode.UNSUPPORTED_GRANT_TYPE: 400,
-}
 RETRY_AFTER = 2  # seconds, when the database was busy or away
 _TRIED_AGAIN = (ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE)
 

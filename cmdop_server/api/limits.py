@@ -16,14 +16,6 @@ from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Refused
 from cmdop_wire.vocab import ErrorCode
 
-# Generous: they stop a runaway loop, not a busy team. ``CMDOP_RATE_LIMITS`` overrides each by name.
-DEFAULTS = {
-    "address": "1200/10 second",
-    "sign_in": "600/minute",  # the public operations of /auth, per address
-    "credential": "600/10 second",
-    "account": "1200/10 second",
-}
-
 
 @cache
 def _limiter() -> MovingWindowRateLimiter:
@@ -32,7 +24,7 @@ def _limiter() -> MovingWindowRateLimiter:
 
 @cache
 def _limit(name: str) -> RateLimitItem:
-    return parse({**DEFAULTS, **getattr(settings, "CMDOP_RATE_LIMITS", {})}[name])
+    return parse(settings.CMDOP_RATE_LIMITS[name])
 
 
 def check(name: str, who: str) -> None:

@@ -32,7 +32,8 @@ def end_other_sign_ins(effect: PasswordChanged) -> None:
     """
     now = timezone.now()
     theirs = Q(account__public_id=effect.account_id)
-    sign_ins = SignIn.objects.filter(theirs, ended_at=None).exclude(public_id=effect.keep_sign_in_id or "")
-    end_sign_ins(effect.actor, sign_ins, cause="password_changed", now=now)
+    # Grants before chains, like a redemption: the other order could make the two wait for each other.
     DeviceGrant.objects.filter(theirs, redeemed_at=None).update(denied_at=now)
     SignInToken.objects.filter(theirs, redeemed_at=None).update(expires_at=now)
+    sign_ins = SignIn.objects.filter(theirs, ended_at=None).exclude(public_id=effect.keep_sign_in_id or "")
+    end_sign_ins(effect.actor, sign_ins, cause="password_changed", now=now)

@@ -110,7 +110,8 @@ def exchange(text: str, workspace_ref: str, *, address: str, request_id: str) ->
             "this sign-in is for one workspace only",
             hint=f"cmdop login --workspace {workspace_ref}" if is_slug(workspace_ref) else "cmdop login",
         )
-    traveller = replace(actor, workspace_id=None)  # as a member of the target, not as a guest from the source
+    # As a member of the target; its log has no business with where the person came from.
+    traveller = replace(actor, workspace_id=None, credential_id=None)
     with changing(traveller, workspace_ref, Action.WORKSPACE_VIEW) as change:
         _presented(text, now)  # again: it may have ended while we waited for the workspace
         Token.objects.filter(pk=token.pk, used_at=None).update(used_at=now)  # its holder has it: the grace may end
@@ -123,7 +124,6 @@ def exchange(text: str, workspace_ref: str, *, address: str, request_id: str) ->
             target_id=family.sign_in.public_id,
             target_label=family.sign_in.client,
             family=pair.family.public_id,
-            source=family.public_id,
         )
     return pair
 
