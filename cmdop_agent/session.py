@@ -1,0 +1,215 @@
+"""One channel of the agent's link, sans I/O: what each frame means for the process at its end, and what to answer.
+
+Sessions, commands and files all ride on a ``Channel``. It knows bytes, offsets and legal frames; ``pty.py`` and
+``commands.py`` move the bytes, ``link.py`` the frames. A channel outlives its link for the grace of D-26.
+"""
+
+import msgspec
+
+from cmdop_wire import frames
+from cmdop_wire.flow import Receiver, Sender
+from cmdop_wire.frames import DATA, LIMITS, Frame, Kind, Malformed
+
+SIGNALS = frozenset({"INT", "TERM", "HUP", "QUIT", "KILL", "TSTP", "CONT", "USR1", "USR2"})
+LARGEST_SCREEN = 1000
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """The body of OPEN, as the relay hands it on: who asks for what. Unknown fields are ignored."""
+
+    stream_id: str
+    kind: str  # session | command | read_file | write_file
+    actor: dict[str, str]
+    argv: list[str] = []
+    shell: bool = False
+    cwd: str = ""
+    cols: int = 80
+    rows: int = 24
+    term: str = "xterm-256color"
+    timeout: float = 30.0
+    path: str = ""
+    offset: int = 0
+    size: int = 0
+    mode: int = 0o644
+
+
+class Write(msgspec.Struct, frozen=True):
+    """Bytes for the process."""
+
+    data: bytes
+
+
+class EndInput(msgspec.Struct, frozen=True):
+    """No more bytes for the process."""
+
+
+class Resize(msgspec.Struct, frozen=True):
+    """The person's terminal has another size now; both sides within 1…1000."""
+
+    cols: int
+    rows: int
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """A signal for the foreground process group, named as in ``SIGNALS``."""
+
+    name: str
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """There may be room again for output that was waiting."""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The relay ended the channel: the whole process group goes."""
+
+    reason: str
+
+
+Step = Write | EndInput | Resize | Signal | Granted | Close
+
+
+def opening_of(frame: Frame) -> Opening:
+    """Return the body of an OPEN frame; ``Malformed`` when it is not one."""
+    try:
+        return msgspec.json.decode(frame.body, type=Opening)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(f"the body of OPEN is not as agreed: {error}") from None
+
+
+def clamped(number: object) -> int:
+    """Return a screen size within 1…1000; ``Malformed`` when it is no whole number."""
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise Malformed("a screen size is a whole number")
+    return max(1, min(LARGEST_SCREEN, number))
+
+
+class Channel:
+    """The state of one channel: what was sent, received, granted and ended in each direction."""
+
+    def __init__(self, number: int | None, opening: Opening) -> None:
+        self.number = number  # None while the link is away
+        self.opening = opening
+        self.is_open = False
+        self.is_over = False
+        self.exit_frame: bytes | None = None  # kept for a resume: body of the last frame
+        self._input = Receiver(LIMITS.input_window)
+        self._output = {Kind.OUTPUT: Sender(), Kind.ERROR: Sender()}
+
+    @property
+    def stream_id(self) -> str:
+        """Return the id that names this channel across links."""
+        return self.opening.stream_id
+
+    def take(self, frame: Frame) -> list[Step]:
+        """Return what a frame of the relay means; ``Malformed`` when it may not come now."""
+        kind = frame.kind
+        if kind is Kind.CLOSE:
+            return [Close(str(frames.body_of(frame).get("reason", "")))]
+        if not self.is_open:
+            raise Malformed(f"{kind.name} before OPENED")
+        if kind is Kind.INPUT:
+            self._input.take(len(frame.body))
+            return [Write(bytes(frame.body))]
+        if kind is Kind.END:
+            if frames.end_of(frame) is not Kind.INPUT:
+                raise Malformed("only INPUT ends towards the agent")
+            self._input.is_ended = True
+            return [EndInput()]
+        if kind is Kind.WINDOW:
+            of, limit = frames.window_of(frame)
+            if of not in self._output:
+                raise Malformed("a grant for what the agent does not send")
+            self._output[of].granted(limit, LIMITS.window)
+            return [Granted()]
+        body = frames.body_of(frame)
+        if kind is Kind.RESIZE:
+            return [Resize(clamped(body.get("cols")), clamped(body.get("rows")))]
+        if kind is Kind.SIGNAL and body.get("name") in SIGNALS:
+            return [Signal(str(body["name"]))]
+        raise Malformed(f"{kind.name} is not for an open channel")
+
+    def opened(self, **fields: object) -> bytes:
+        """Return the frame that says the process runs."""
+        self.is_open = True
+        return self._json(Kind.OPENED, stream_id=self.stream_id, **fields)
+
+    def refused(self, code: str, message: str, hint: str = "") -> bytes:
+        """Return the frame that says it does not and will not."""
+        self.is_over = True
+        return self._json(Kind.REFUSED, code=code, message=message, hint=hint)
+
+    def notice(self, code: str, message: str) -> bytes:
+        """Return a word for the caller, such as «waiting for approval at the machine»."""
+        return self._json(Kind.NOTICE, code=code, message=message)
+
+    def room(self, kind: Kind) -> int:
+        """Return how many bytes of ``kind`` may be sent now; zero pauses the process, nobody else."""
+        return min(self._output[kind].room, LIMITS.chunk)
+
+    def output(self, kind: Kind, data: bytes) -> bytes | None:
+        """Account for output that fits in ``room``; return its frame, or ``None`` while the link is away."""
+        self._output[kind].send(data)
+        return None if self.number is None else frames.encode(kind, self.number, data)
+
+    def end_output(self, kind: Kind) -> bytes | None:
+        """Say that no more of ``kind`` follows."""
+        self._output[kind].is_ended = True
+        return None if self.number is None else frames.encode_end(self.number, kind)
+
+    def consumed(self, size: int) -> bytes | None:
+        """Account for input that the process took; return a grant when it is time for one."""
+        limit = self._input.consume(size)
+        if limit is None or self.number is None:
+            return None
+        return frames.encode_window(self.number, Kind.INPUT, limit)
+
+    def exit(self, **fields: object) -> bytes | None:
+        """Return the last frame: status, signal, timed_out …; kept so that a resume can bring it again."""
+        self.is_over = True
+        self.exit_frame = msgspec.json.encode(fields)
+        return None if self.number is None else frames.encode(Kind.EXIT, self.number, self.exit_frame)
+
+    def lost(self) -> None:
+        """Remember that the link is away; output waits in the window."""
+        self.number = None
+
+    def resume(self, number: int, received: dict[str, int]) -> list[bytes]:
+        """Return what to send on the new link to a peer that has ``received`` bytes of each kind (by name).
+
+        ``Malformed`` when what it misses is no longer kept.
+        """
+        self.number = number
+        limit = self._input.consumed + self._input.window
+        self._input.limit = limit
+        answer = [
+            self._json(Kind.RESUMED, stream_id=self.stream_id, received={"INPUT": self._input.received}),
+            frames.encode_window(number, Kind.INPUT, limit),
+        ]
+        for kind, sender in self._output.items():
+            offset = received.get(kind.name, 0)
+            for piece in sender.again(offset):
+                answer += [
+                    frames.encode(kind, number, piece[start : start + LIMITS.chunk])
+                    for start in range(0, len(piece), LIMITS.chunk)
+                ]
+            if sender.is_ended:
+                answer.append(frames.encode_end(number, kind))
+        if self.exit_frame is not None:
+            answer.append(frames.encode(Kind.EXIT, number, self.exit_frame))
+        return answer
+
+    def offsets(self) -> dict[str, object]:
+        """Return what HELLO says of this channel after a reconnect."""
+        return {
+            "stream_id": self.stream_id,
+            "sent": {kind.name: sender.sent for kind, sender in self._output.items()},
+            "received": {"INPUT": self._input.received},
+        }
+
+    def _json(self, kind: Kind, **fields: object) -> bytes:
+        assert self.number is not None, "an opening is answered on the link that asked"
+        return frames.encode_json(kind, self.number, **fields)
+
+
+__all__ = ["DATA", "Channel", "Opening", "Step", "opening_of"]

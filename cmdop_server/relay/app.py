@@ -1,0 +1,186 @@
+"""The relay as an ASGI application: upgrades, the two paths, start and end."""
+
+import asyncio
+import contextlib
+import logging
+from urllib.parse import urlsplit
+
+from cmdop_server.access.errors import Refused
+from cmdop_server.address import resolve
+from cmdop_server.relay import authority
+from cmdop_server.relay.clients import Client
+from cmdop_server.relay.fence import fence
+from cmdop_server.relay.hub import Hub, machine_of
+from cmdop_server.relay.links import AgentLink
+from cmdop_server.relay.records import Records
+from cmdop_server.relay.socket import Gone, Receive, Scope, Send, Socket, refuse
+from cmdop_wire import frames
+from cmdop_wire.frames import LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Kind, Malformed
+from cmdop_wire.ids import make_id
+from cmdop_wire.vocab import ErrorCode
+
+log = logging.getLogger(__name__)
+
+AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
+LOST_DATABASE = 30.0  # seconds without an answer of the database after which everything is closed
+LOOK = 5.0
+
+
+class Relay:
+    """One relay: a hub, its records, and the doors to both."""
+
+    def __init__(self, version: str, public_host: str, proxies: tuple[object, ...]) -> None:
+        self.records = Records()
+        self.hub = Hub(self.records)
+        self.node = make_id("session").removeprefix("ses_")[:8]
+        self._version = version
+        self._public_host = public_host
+        self._proxies = proxies
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin: cuts can be made, records are written, the database is watched."""
+        fence.bind(self.hub)
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self.records.keep()), loop.create_task(self._watch_database())]
+        self.hub.start(self._end_forgotten())
+
+    async def stop(self) -> None:
+        """End: everyone is told to come back, what is queued is written."""
+        await self.hub.drain()
+        fence.unbind()
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(Exception):
+            await self.records.flush()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one websocket."""
+        await receive()  # websocket.connect
+        path = scope["path"]
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if path not in (AGENT_PATH, CLIENT_PATH):
+            await refuse(send, 404, "no such stream")
+            return
+        if not self._is_own_origin(headers):
+            await refuse(send, 403, "this origin may not open streams")
+            return
+        if PROTOCOL not in scope.get("subprotocols", []):
+            await refuse(send, 426, f"the subprotocol is {PROTOCOL}")
+            return
+        scheme, _, credential = headers.get(b"authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not credential or scope.get("query_string"):
+            await refuse(send, 401, "a bearer credential in the Authorization header is needed")
+            return
+        socket = Socket(scope, receive, send)
+        try:
+            if path == AGENT_PATH:
+                await self._agent(socket, credential)
+            else:
+                await self._client(socket, credential, self._address(scope, headers))
+        except Refused as refusal:
+            await refuse(send, 503 if refusal.code is ErrorCode.UNAVAILABLE else 401, refusal.message)
+        except OSError:
+            log.info("a stream broke")
+
+    def _is_own_origin(self, headers: dict[bytes, str]) -> bool:
+        """Refuse browsers of other sites: with an Origin it must be ours, and a cookie needs one (CSWSH)."""
+        origin = headers.get(b"origin")
+        if origin is None:
+            return b"cookie" not in headers
+        return urlsplit(origin).netloc in (headers.get(b"host"), self._public_host) and bool(origin)
+
+    def _address(self, scope: Scope, headers: dict[bytes, str]) -> str:
+        peer = scope["client"][0] if scope.get("client") else ""
+        return resolve(peer, headers.get(b"x-forwarded-for", ""), self._proxies)  # type: ignore[arg-type]
+
+    async def _client(self, socket: Socket, credential: str, address: str) -> None:
+        caller = await authority.ask(authority.caller_of, credential, address=address, request_id=make_id("event"))
+        client = Client(self.hub, socket, caller)
+        await self._run(socket, client.serve)
+
+    async def _agent(self, socket: Socket, credential: str) -> None:
+        row = await authority.ask(authority.machine_of_credential, credential)
+        link = AgentLink(self.hub, socket, machine_of(row))
+        await self._run(socket, lambda: self._serve_agent(link))
+
+    async def _serve_agent(self, link: AgentLink) -> None:
+        async with asyncio.timeout(LIMITS.hello):
+            hello = await link.socket.receive()
+        if hello.kind is not Kind.HELLO or hello.channel != LINK:
+            raise Malformed("a link begins with HELLO")
+        body = frames.body_of(hello)
+        if body.get("version") != VERSION:
+            raise Malformed("this relay speaks version 1")
+        channels = body.get("channels")
+        link.surviving = (
+            {str(each.get("stream_id")) for each in channels if isinstance(each, dict)}
+            if isinstance(channels, list)
+            else set()
+        )
+        if not await self.hub.attach(link):
+            self.records.duplicate(link.machine)
+            link.close(CloseCode.CONFLICT, "duplicate_credential")
+            return
+        try:
+            seeds = await authority.ask(authority.greeting, link.machine.id, body)
+            link.socket.put(
+                frames.encode_json(
+                    Kind.WELCOME,
+                    LINK,
+                    version=VERSION,
+                    server=self._version,
+                    node=self.node,
+                    workspace={"id": link.machine.workspace_id, "slug": link.machine.workspace_slug},
+                    machine={"id": link.machine.id, "hostname": link.machine.hostname, "name": link.machine.name},
+                    seeds=seeds,
+                )
+            )
+            self.records.heartbeat(link.machine.id, {})
+            self.hub.rejoin(link)
+            await link.serve()
+        finally:
+            self.hub.detach(link)
+
+    async def _run(self, socket: Socket, serve: object) -> None:
+        """Accept, and receive and send side by side until one of them ends."""
+        await socket.accept()
+        sending = asyncio.create_task(socket.drain())
+        try:
+            await serve()  # type: ignore[operator]
+            socket.close(CloseCode.DONE)
+        except Gone:
+            pass
+        except Malformed as problem:
+            log.warning("a peer was cut", extra={"problem": str(problem)})
+            socket.close(CloseCode.MALFORMED, str(problem))
+        except TimeoutError:
+            socket.close(CloseCode.MALFORMED, "too slow to speak")
+        except Refused as refusal:
+            socket.close(CloseCode.UNAVAILABLE, str(refusal.code))
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(5):
+                    await sending
+            sending.cancel()
+
+    async def _watch_database(self) -> None:
+        """Close everything when rights cannot be read any more for 30 s: silence means deny."""
+        loop = asyncio.get_running_loop()
+        seen = loop.time()
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                async with asyncio.timeout(LOOK):
+                    await authority.ask(authority.is_reachable)
+                seen = loop.time()
+            except Exception:
+                if loop.time() - seen > LOST_DATABASE:
+                    for stream in list(self.hub.streams.values()):
+                        self.hub.finish(stream, "unavailable", CloseCode.UNAVAILABLE)
+
+    async def _end_forgotten(self) -> None:
+        """End the sessions of an earlier life of the relay that nobody came back for within the grace."""
+        await asyncio.sleep(LIMITS.grace + 5)
+        with contextlib.suppress(Exception):
+            await authority.ask(authority.end_sessions_but, set(self.hub.streams))

@@ -1,0 +1,154 @@
+"""The only place where the relay meets the database: at hello, open, resume, re-authentication, fence and close.
+
+Everything here is a plain function, run on a few threads of the relay's own, never per frame. Each decision asks the
+same doors as the API.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import close_old_connections
+
+from cmdop_server.access.actor import Actor
+from cmdop_server.access.errors import Refused, Unauthenticated
+from cmdop_server.audit.services import record_denial
+from cmdop_server.credentials.authenticate import prove
+from cmdop_server.machines import queries as machines
+from cmdop_server.machines import services as machine_services
+from cmdop_server.machines.models import Machine
+from cmdop_server.sessions import queries as sessions
+from cmdop_server.sessions import services as session_services
+from cmdop_server.workspaces.queries import workspace_for
+from cmdop_wire.ids import is_id
+from cmdop_wire.vocab import Action, ErrorCode
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_threads = ThreadPoolExecutor(4, thread_name_prefix="relay")
+
+
+async def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function of this module on one of the relay's threads."""
+
+    def run() -> T:
+        close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        except Refused as refusal:
+            if refusal.code is ErrorCode.FORBIDDEN:
+                record_denial(refusal)  # type: ignore[arg-type] # FORBIDDEN is Forbidden's alone
+            raise
+
+    return await asyncio.get_running_loop().run_in_executor(_threads, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a client's credential stands for, until when that text is good, and whether it is a key or a ticket."""
+
+    actor: Actor
+    expires_at: datetime | None
+    only: tuple[str, Action] | None = None  # a ticket: this machine, this right
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What an opening may do: the machine it is about, and the session that was recorded for it."""
+
+    machine_id: str
+    workspace_id: str
+    hostname: str
+    session_id: str | None = None
+
+
+def machine_of_credential(text: str) -> Machine:
+    """Return the machine with this credential, its workspace at hand; ``Unauthenticated`` when there is none."""
+    machine = machines.machine_by_credential(text)
+    if machine is None:
+        raise Unauthenticated("no usable machine credential")
+    return machine
+
+
+def caller_of(text: str, *, address: str, request_id: str) -> Caller:
+    """Return who a key, access token or ticket stands for; a ticket is used up by this."""
+    if text.startswith("cmdtk_"):
+        ticket = session_services.redeem_ticket(text, address=address, request_id=request_id)
+        return Caller(ticket.actor, ticket.expires_at, (ticket.machine_id, ticket.action))
+    proof = prove(text, address=address, request_id=request_id)
+    return Caller(proof.actor, proof.expires_at)
+
+
+def admit(caller: Caller, machine_ref: str, action: Action) -> Admitted:
+    """Return the machine when the caller may do ``action`` on it now; ``NotFound`` or ``Forbidden`` otherwise."""
+    actor = caller.actor
+    machine = machines.machine_for(actor, actor.workspace_id or "", machine_ref, action)
+    if caller.only is not None and caller.only != (machine.public_id, action):
+        raise Unauthenticated("this ticket is for something else")
+    return Admitted(machine.public_id, machine.workspace.public_id, machine.hostname)
+
+
+def machine_of_session(caller: Caller, session_id: str) -> str:
+    """Return the id of the machine on which a session runs that the caller may see."""
+    session = sessions.session_for(caller.actor, caller.actor.workspace_id or "", session_id, Action.SESSION_LIST)
+    return session.machine.public_id if session.machine is not None else ""
+
+
+def resumable_session(caller: Caller, session_id: str, secret: str) -> str:
+    """Return the machine of an active session that this caller operated and has the resume secret of."""
+    return session_services.machine_to_resume(caller.actor, session_id, secret)
+
+
+def may_still(actor: Actor, machine_id: str, action: Action) -> bool:
+    """Tell whether the right still holds, everything read anew; the credential itself is judged by the cut."""
+    try:
+        machines.machine_for(actor, actor.workspace_id or "", machine_id, action)
+    except Refused:
+        return False
+    return True
+
+
+def reauthenticate(actor: Actor, text: str) -> datetime | None:
+    """Return until when a fresh token of the same sign-in is good; ``Unauthenticated`` when it is none of it."""
+    proof = prove(text, address=actor.address, request_id=actor.request_id)
+    fresh = proof.actor
+    if (fresh.account_id, fresh.sign_in_id, fresh.workspace_id) != (
+        actor.account_id,
+        actor.sign_in_id,
+        actor.workspace_id,
+    ):
+        raise Unauthenticated("this token belongs to another sign-in")
+    return proof.expires_at
+
+
+def greeting(machine_id: str, hello: dict[str, Any]) -> dict[str, Any] | None:
+    """Note what a machine says of itself, and return the workspace's defaults if it has not taken them yet."""
+    return machine_services.greeted(machine_id, hello)
+
+
+def end_sessions_but(known: set[str]) -> None:
+    """End every active session that is not ``known``: the relay restarted and nobody resumed them."""
+    for session_id in session_services.active_sessions():
+        if session_id not in known:
+            session_services.end_session(session_id, reason="relay_restarted")
+
+
+def is_reachable() -> bool:
+    """Tell whether the database answers."""
+    from django.db import connection  # noqa: PLC0415
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return True
+
+
+def looks_like_session(text: str) -> bool:
+    """Tell whether a name is a session's id rather than a machine's."""
+    return is_id(text, "session")
+
+
+__all__ = ["Admitted", "Caller", "admit", "ask", "caller_of", "may_still", "workspace_for"]

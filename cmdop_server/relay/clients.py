@@ -1,0 +1,305 @@
+"""A person's or program's stream: one websocket, one session, command or transfer; or somebody who watches."""
+
+import asyncio
+import contextlib
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from cmdop_server.access.errors import Refused
+from cmdop_server.relay import authority
+from cmdop_server.relay.authority import Admitted, Caller, ask
+from cmdop_server.relay.hub import Hub
+from cmdop_server.relay.links import AgentLink
+from cmdop_server.relay.socket import Gone, Socket
+from cmdop_server.relay.streams import ACTIONS, Holder, Observer, Stream
+from cmdop_wire import frames
+from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed
+from cmdop_wire.ids import make_id
+from cmdop_wire.vocab import Action, ErrorCode
+
+CLOSE_CODES = {
+    ErrorCode.UNAUTHENTICATED: CloseCode.AUTH,
+    ErrorCode.FORBIDDEN: CloseCode.FORBIDDEN,
+    ErrorCode.NOT_FOUND: CloseCode.GONE,
+    ErrorCode.GONE: CloseCode.GONE,
+    ErrorCode.UNAVAILABLE: CloseCode.UNAVAILABLE,
+}
+
+
+class Client:
+    """One client websocket from its first frame to its end."""
+
+    def __init__(self, hub: Hub, socket: Socket, caller: Caller) -> None:
+        self.hub = hub
+        self.socket = socket
+        self.caller = caller
+        self.stream: Stream | None = None
+        self.observer: Observer | None = None
+        self.was_clean = False
+
+    async def serve(self) -> None:
+        """Open or resume what the first frame asks for, then take frames until the socket ends."""
+        try:
+            async with asyncio.timeout(LIMITS.hello):
+                first = await self.socket.receive()
+                if first.kind is Kind.HELLO:
+                    first = await self.socket.receive()
+            if first.kind is Kind.OPEN:
+                await self._open(frames.body_of(first))
+            elif first.kind is Kind.RESUME:
+                await self._resume(frames.body_of(first))
+            else:
+                raise Malformed("a stream begins with OPEN or RESUME")
+            while True:
+                await self._take(await self.socket.receive())
+        except Gone as gone:
+            self.was_clean = self.was_clean or gone.code == CloseCode.DONE
+        except TimeoutError:
+            self.socket.close(CloseCode.MALFORMED, "nothing was asked for")
+        except Refused as refusal:
+            self._refuse(refusal)
+        finally:
+            self._end()
+
+    # -- opening --------------------------------------------------------------------------------------------------
+
+    async def _open(self, body: dict[str, Any]) -> None:
+        kind, machine = body.get("kind"), body.get("machine")
+        if not isinstance(kind, str) or kind not in ACTIONS or not isinstance(machine, str):
+            raise Malformed("OPEN names a kind and a machine")
+        action = ACTIONS[kind]
+        if authority.looks_like_session(machine):
+            machine = await ask(authority.machine_of_session, self.caller, machine)
+        admitted = await ask(authority.admit, self.caller, machine, action)
+        if kind == "observe":
+            self._observe(admitted, action)
+            return
+        self._link_of(admitted)
+        stream = Stream(
+            make_id("session"),
+            kind,
+            admitted.machine_id,
+            admitted.workspace_id,
+            Holder(self.caller.actor, action, self.socket),
+        )
+        stream.opening = {name: body[name] for name in _TOLD if name in body}
+        stream.resume_secret = secrets.token_urlsafe(32)
+        if kind == "session":
+            await self._take_lease(admitted, stream, take_over=body.get("take_over") is True)
+        self._start(admitted, stream)
+
+    async def _take_lease(self, admitted: Admitted, stream: Stream, *, take_over: bool) -> None:
+        holder = self.hub.leases.get(admitted.machine_id)
+        if holder is not None and not take_over and await self._is_alive(holder):
+            label = holder.operator.actor.label
+            raise Refused(
+                ErrorCode.SESSION_CONFLICT,
+                f"{label} has the active session on {admitted.hostname}",
+                hint=f"cmdop connect observe {admitted.hostname}",
+                holder=label,
+                session_id=holder.id,
+            )
+        if holder is not None and take_over:
+            await ask(authority.admit, self.caller, admitted.machine_id, Action.SESSION_TERMINATE_ANY)
+        if holder is not None:
+            self.hub.finish(holder, "taken_over" if take_over else "lost", CloseCode.CONFLICT)
+            await self.hub.records.flush()  # its row must have ended before the next one can begin
+        # The row is what competing openers meet: one active session a machine, also across relays (D-26).
+        await ask(
+            authority.session_services.open_session,
+            self.caller.actor,
+            machine_id=admitted.machine_id,
+            session_id=stream.id,
+            resume=stream.resume_secret,
+            taken_over_from=holder.id if holder is not None and take_over else None,
+        )
+
+    async def _is_alive(self, holder: Stream) -> bool:
+        if holder.link is None or self.hub.links.get(holder.machine_id) is not holder.link:
+            return False
+        return holder.operator.socket is not None and await holder.link.probe()
+
+    def _link_of(self, admitted: Admitted) -> AgentLink:
+        link = self.hub.links.get(admitted.machine_id)
+        if link is None:
+            raise Refused(
+                ErrorCode.AGENT_OFFLINE,
+                f"{admitted.hostname} is not connected",
+                hint=f"cmdop connect show {admitted.hostname}",
+            )
+        return link
+
+    def _start(self, admitted: Admitted, stream: Stream) -> None:
+        try:
+            link = self._link_of(admitted)  # again: it may have gone while the session was recorded
+        except Refused:
+            self.hub.records.ended(stream)
+            raise
+        self.stream = stream
+        self.hub.streams[stream.id] = stream
+        if stream.kind == "session":
+            self.hub.leases[admitted.machine_id] = stream
+        number, actor = link.add(stream), self.caller.actor
+        link.socket.put(
+            frames.encode_json(
+                Kind.OPEN,
+                number,
+                **{**stream.opening, "stream_id": stream.id, "kind": stream.kind},
+                actor={"kind": str(actor.kind), "id": actor.id, "label": actor.label},
+            )
+        )
+        self._watch_expiry(stream.operator)
+
+    def _observe(self, admitted: Admitted, action: Action) -> None:
+        stream = self.hub.leases.get(admitted.machine_id)
+        if stream is None or not stream.is_opened:
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no active session on {admitted.hostname}")
+        if len(stream.observers) >= LIMITS.observers:
+            raise Refused(ErrorCode.LIMIT_REACHED, "this session has as many observers as it may have")
+        holder = Holder(self.caller.actor, action, self.socket)
+        self.observer = Observer(holder, stream)
+        self.socket.put(
+            frames.encode_json(
+                Kind.OPENED,
+                STREAM,
+                stream_id=stream.id,
+                machine=stream.machine_id,
+                observing=stream.operator.actor.label,
+            )
+        )
+        self.observer.show(stream.context())
+        stream.observers.add(self.observer)
+        self.hub.records.observed(stream, self.caller.actor)
+        self._watch_expiry(holder)
+
+    async def _resume(self, body: dict[str, Any]) -> None:
+        stream_id, received = str(body.get("stream_id", "")), body.get("received")
+        if not isinstance(received, dict) or not all(type(count) is int and count >= 0 for count in received.values()):
+            raise Malformed("RESUME tells how much was received")
+        secret = str(body.get("resume", ""))
+        stream = self.hub.streams.get(stream_id) or await self._restored(stream_id, secret, received)
+        if not stream.is_resumed_by(self.caller.actor, secret):
+            raise _ended()
+        await ask(authority.admit, self.caller, stream.machine_id, stream.operator.action)
+        if stream.id not in self.hub.streams or stream.operator.is_fenced:
+            raise _ended()
+        if stream.operator.socket is not None:  # half open: whoever resumes proved to be the holder
+            stream.operator.socket.close(CloseCode.GOING_AWAY, "resumed elsewhere")
+        stream.operator.actor, stream.operator.socket, stream.lost_at = self.caller.actor, self.socket, None
+        self.stream = stream
+        link = self.hub.links.get(stream.machine_id)
+        if link is not None:
+            if stream.link is not link:
+                link.add(stream)
+            stream.ask_again(received)
+        self._watch_expiry(stream.operator)
+
+    async def _restored(self, stream_id: str, secret: str, received: dict[str, int]) -> Stream:
+        """Return a session that outlived a restart of the relay: its row stands, and its machine still has it."""
+        machine_id = await ask(authority.resumable_session, self.caller, stream_id, secret)
+        with contextlib.suppress(TimeoutError):  # the machine may come back a moment later than the person
+            async with asyncio.timeout(LIMITS.grace):
+                while machine_id not in self.hub.links:
+                    await self.hub.news()
+        link = self.hub.links.get(machine_id)
+        if link is None or stream_id not in link.surviving:
+            raise _ended()
+        existing = self.hub.streams.get(stream_id)
+        if existing is not None:
+            return existing
+        holder = Holder(self.caller.actor, Action.SESSION_OPERATE, None)
+        stream = Stream(stream_id, "session", machine_id, link.machine.workspace_id, holder)
+        stream.resume_secret = secret
+        stream.restore(received)
+        self.hub.streams[stream_id] = self.hub.leases[machine_id] = stream
+        return stream
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    async def _take(self, frame: Frame) -> None:
+        if frame.kind is Kind.REAUTH:
+            await self._reauthenticate(frame)
+        elif frame.kind is Kind.PROBE:
+            self.socket.put(frames.encode_json(Kind.PROBED, STREAM, nonce=frames.body_of(frame).get("nonce")))
+        elif frame.kind is Kind.CLOSE:
+            self.was_clean = True
+            raise Gone(CloseCode.DONE)
+        elif self.observer is None and frame.channel == STREAM and self.stream is not None:
+            await self.stream.from_operator(frame)
+        elif self.observer is None:
+            raise Malformed("a frame for another channel")
+        # Whatever else an observer sends is dropped: no frame of theirs has any effect (D-26).
+
+    async def _reauthenticate(self, frame: Frame) -> None:
+        holder = self._holder()
+        token = str(frames.body_of(frame).get("token", ""))
+        expires_at = await ask(authority.reauthenticate, self.caller.actor, token)
+        self.caller = Caller(self.caller.actor, expires_at)
+        if holder is not None:
+            self._watch_expiry(holder)
+        self.socket.put(frames.encode_json(Kind.REAUTHED, STREAM, expires_at=_text(expires_at)))
+
+    def _watch_expiry(self, holder: Holder) -> None:
+        """Close a key's stream when the key ends, a sign-in's when no fresh token came within 60 s (D-14)."""
+        if holder.expiry is not None:
+            holder.expiry.cancel()
+            holder.expiry = None
+        expires_at = self.caller.expires_at
+        if expires_at is None:
+            return
+        left = (expires_at - datetime.now(UTC)).total_seconds()
+        is_key = self.caller.actor.is_key
+        seconds = max(0.0, left if is_key else left + LIMITS.reauth)
+        reason = "key_expired" if is_key else "reauth_missed"
+        # loop.call_later keeps to about 49 days on some platforms; a longer life is looked at again after a day.
+        day = 86_400.0
+        loop = asyncio.get_running_loop()
+        holder.expiry = (
+            loop.call_later(day, self._watch_expiry, holder)
+            if seconds > day
+            else loop.call_later(seconds, self._expire, reason)
+        )
+
+    def _expire(self, reason: str) -> None:
+        if self.observer is not None:
+            self.observer.holder.end(reason, CloseCode.AUTH)
+        elif self.stream is not None:
+            self.hub.finish(self.stream, reason, CloseCode.AUTH)
+
+    def _holder(self) -> Holder | None:
+        if self.observer is not None:
+            return self.observer.holder
+        return self.stream.operator if self.stream is not None else None
+
+    def _refuse(self, refusal: Refused) -> None:
+        self.socket.put(
+            frames.encode_json(
+                Kind.REFUSED,
+                STREAM,
+                code=str(refusal.code),
+                message=refusal.message,
+                hint=refusal.hint,
+                details=refusal.details,
+            )
+        )
+        self.socket.close(CLOSE_CODES.get(refusal.code, CloseCode.CONFLICT), str(refusal.code))
+
+    def _end(self) -> None:
+        if self.observer is not None:
+            self.observer.stream.observers.discard(self.observer)
+            if self.observer.holder.expiry is not None:
+                self.observer.holder.expiry.cancel()
+        elif self.stream is not None and self.stream.operator.socket is self.socket:
+            self.hub.closed_by_operator(self.stream, was_clean=self.was_clean)
+
+
+def _ended() -> Refused:
+    return Refused(ErrorCode.GONE, "this stream has ended", hint="open a new one")
+
+
+_TOLD = ("argv", "shell", "cwd", "cols", "rows", "term", "timeout", "path", "offset", "size", "mode")
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

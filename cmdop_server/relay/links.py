@@ -1,0 +1,122 @@
+"""A machine's link: one websocket, many channels, each a stream of somebody. No decisions about people here."""
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cmdop_server.relay.socket import Gone, Socket
+from cmdop_wire import frames
+from cmdop_wire.frames import LIMITS, LINK, CloseCode, Frame, Kind, Malformed
+
+if TYPE_CHECKING:
+    from cmdop_server.relay.hub import Hub
+    from cmdop_server.relay.streams import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the relay knows of a machine, as read from the database when its link came up."""
+
+    id: str
+    workspace_id: str
+    workspace_slug: str
+    hostname: str
+    name: str
+    credential_hash: str
+
+
+class AgentLink:
+    """One link, from HELLO to its end."""
+
+    def __init__(self, hub: "Hub", socket: Socket, machine: Machine) -> None:
+        self.hub = hub
+        self.socket = socket
+        self.machine = machine
+        self.streams: dict[int, Stream] = {}
+        self.surviving: set[str] = set()  # streams that the machine kept across its links
+        self._next_number = 1
+        self._released: set[int] = set()  # numbers whose late frames are dropped
+        self._probes: dict[str, asyncio.Future[None]] = {}
+
+    def add(self, stream: "Stream") -> int:
+        """Give ``stream`` a channel of its own on this link and return its number."""
+        if len(self.streams) >= LIMITS.channels:
+            raise Malformed("too many channels on one link")
+        number = self._next_number
+        self._next_number += 1
+        self.streams[number] = stream
+        stream.join(self, number)
+        return number
+
+    def release(self, number: int) -> None:
+        """Forget a channel; what the machine still sends on it is dropped."""
+        if self.streams.pop(number, None) is not None:
+            self._released.add(number)
+
+    async def probe(self) -> bool:
+        """Ask whether the machine is there, and tell whether it answered within three seconds (D-5)."""
+        nonce = secrets.token_hex(8)
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._probes[nonce] = answer
+        self.socket.put(frames.encode_json(Kind.PROBE, LINK, nonce=nonce))
+        try:
+            async with asyncio.timeout(LIMITS.probe):
+                await answer
+        except TimeoutError:
+            return False
+        finally:
+            self._probes.pop(nonce, None)
+        return True
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End the link; the machine learns why."""
+        self.socket.put(frames.encode_json(Kind.CLOSE, LINK, reason=reason))
+        self.socket.close(code, reason)
+
+    async def serve(self) -> None:
+        """Take the machine's frames until it goes; ``Malformed`` when it sends what it may not."""
+        with contextlib.suppress(Gone):
+            while True:
+                frame = await self.socket.receive()
+                if frame.channel == LINK:
+                    if frame.kind is Kind.CLOSE:
+                        self.hub.stopped(self)
+                        return
+                    self._take(frame)
+                else:
+                    self._take_for(frame)
+
+    def _take_for(self, frame: Frame) -> None:
+        stream = self.streams.get(frame.channel)
+        if stream is None:
+            if frame.channel not in self._released:
+                # A label that is not this machine's: a hostile agent, or a broken one (security.md, Streams).
+                raise Malformed("a frame for a channel that this link does not have")
+            return
+        if frame.kind is Kind.OPENED:
+            self.hub.opened(stream, frame)
+            return
+        stream.from_machine(frame)
+        if frame.kind is Kind.REFUSED:
+            self.hub.refused(stream, frame)
+        elif frame.kind is Kind.EXIT and stream.is_over:
+            self.hub.exited(stream)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind is Kind.PROBED:
+            answer = self._probes.get(str(frames.body_of(frame).get("nonce")))
+            if answer is not None and not answer.done():
+                answer.set_result(None)
+        elif frame.kind is Kind.PROBE:
+            nonce = frames.body_of(frame).get("nonce")
+            self.socket.put(frames.encode_json(Kind.PROBED, LINK, nonce=nonce))
+        elif frame.kind is Kind.HEARTBEAT:
+            self.hub.records.heartbeat(self.machine.id, frames.body_of(frame))
+        elif frame.kind is Kind.EVENT:
+            self.hub.records.gate_event(self.machine, frames.body_of(frame))
+        elif frame.kind is Kind.SEED:
+            self.hub.records.seeded(self.machine.id)
+        else:
+            raise Malformed(f"a machine does not send {frame.kind.name} on its link")

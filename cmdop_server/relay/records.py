@@ -1,0 +1,108 @@
+"""What the relay writes down: heartbeats, gate events, observers, ends of streams. One bounded queue, in batches.
+
+Nothing here holds up a frame. An end that cannot be written is tried again; a heartbeat is replaced by the next.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cmdop_server.machines import services as machines
+from cmdop_server.relay.authority import ask
+from cmdop_server.sessions import services as sessions
+
+if TYPE_CHECKING:
+    from cmdop_server.access.actor import Actor
+    from cmdop_server.relay.links import Machine
+    from cmdop_server.relay.streams import Stream
+
+log = logging.getLogger(__name__)
+
+LONGEST = 10_000  # entries; beyond that the oldest gate events are given up, with a word in the log
+PAUSE = 0.25  # seconds between batches
+RETRY = 2.0
+
+
+class Records:
+    """The queue and the one task that writes it."""
+
+    def __init__(self) -> None:
+        self._beats: dict[str, dict[str, Any]] = {}
+        self._writes: deque[Callable[[], None]] = deque(maxlen=LONGEST)
+        self._wake = asyncio.Event()
+
+    def heartbeat(self, machine_id: str, body: dict[str, Any]) -> None:
+        """Note that a machine is there; the newest wins."""
+        self._beats[machine_id] = body
+        self._wake.set()
+
+    def stopped(self, machine_id: str) -> None:
+        """Note that a machine said goodbye."""
+        self._beats.pop(machine_id, None)
+        self._later(lambda: machines.stopped(machine_id))
+
+    def seeded(self, machine_id: str) -> None:
+        """Note that a machine has taken the workspace's defaults."""
+        self._later(lambda: machines.seeded(machine_id))
+
+    def gate_event(self, machine: "Machine", body: dict[str, Any]) -> None:
+        """Note what a machine's gate decided."""
+        self._later(lambda: machines.record_gate_event(machine.id, body))
+
+    def duplicate(self, machine: "Machine") -> None:
+        """Note that a credential was used from two places at once (D-5)."""
+        self._later(lambda: machines.record_duplicate(machine.id))
+
+    def observed(self, stream: "Stream", actor: "Actor") -> None:
+        """Note that somebody watches."""
+        self._later(lambda: sessions.record_observer(actor, stream.id))
+
+    def ended(self, stream: "Stream") -> None:
+        """Note that a stream is over, once: the session's row, or the command's event."""
+        if stream.is_recorded:
+            return
+        stream.is_recorded = True
+        actor, reason, details = stream.operator.actor, stream.end_reason or "closed", dict(stream.exit)
+        if stream.kind == "session":
+            self._later(lambda: sessions.end_session(stream.id, reason=reason))
+        else:
+            kind, opening = stream.kind, stream.opening
+            self._later(
+                lambda: sessions.record_command(
+                    actor, machine_id=stream.machine_id, kind=kind, opening=opening, reason=reason, result=details
+                )
+            )
+
+    def _later(self, write: Callable[[], None]) -> None:
+        if len(self._writes) == LONGEST:
+            log.error("the relay's records overflow; the oldest is given up")
+        self._writes.append(write)
+        self._wake.set()
+
+    async def keep(self) -> None:
+        """Write for ever, a batch at a time."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.flush()
+            await asyncio.sleep(PAUSE)
+
+    async def flush(self) -> None:
+        """Write what is queued now."""
+        beats, self._beats = self._beats, {}
+        if beats:
+            with contextlib.suppress(Exception):
+                await ask(machines.seen, beats)
+        while self._writes:
+            write = self._writes.popleft()
+            try:
+                await ask(write)
+            except Exception:
+                log.exception("the relay could not write a record; trying again")
+                self._writes.appendleft(write)
+                await asyncio.sleep(RETRY)
+                self._wake.set()
+                return

@@ -1,0 +1,113 @@
+"""One websocket as the relay uses it: frames in, frames out in order, and a queue that is bounded by windows."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from cmdop_wire import frames
+from cmdop_wire.frames import LIMITS, PROTOCOL, CloseCode, Frame, Malformed
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+QUEUE = 4 * LIMITS.window  # more than two windows and the control frames can ever need
+BROKEN = 1006  # RFC 6455 §7.1.5: gone without a word
+
+
+class Gone(Exception):
+    """The peer has closed, or was closed; ``code`` is the websocket's."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"closed with {code}")
+        self.code = code
+
+
+class Socket:
+    """A websocket after its upgrade. ``put`` never blocks; a task of the socket's own sends at the peer's pace."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.is_closed = False
+        self._receive = receive
+        self._send = send
+        self._queue: deque[bytes] = deque()
+        self._size = 0
+        self._wake = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._closing: tuple[int, str] | None = None
+
+    async def accept(self) -> None:
+        """Complete the upgrade."""
+        await self._send({"type": "websocket.accept", "subprotocol": PROTOCOL})
+
+    async def receive(self) -> Frame:
+        """Return the next frame; ``Gone`` when there will be none, ``Malformed`` when it is none."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self.is_closed = True
+            self._wake.set()
+            self._has_room.set()
+            raise Gone(message.get("code") or BROKEN)
+        data = message.get("bytes")
+        if data is None:
+            raise Malformed("a text message")
+        return frames.decode(data)
+
+    def put(self, message: bytes) -> bool:
+        """Queue one message; tell ``False`` when the queue is overrun, which the windows should have prevented."""
+        if self.is_closed or self._closing is not None:
+            return True
+        self._queue.append(message)
+        self._size += len(message)
+        self._wake.set()
+        if self._size > QUEUE // 2:
+            self._has_room.clear()
+        return self._size <= QUEUE
+
+    @property
+    def queued(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return self._size
+
+    async def room(self) -> None:
+        """Wait until the peer has taken most of what is queued; what feeds this socket waits here."""
+        await self._has_room.wait()
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Close after what is queued; anything put later is dropped."""
+        if self._closing is None:
+            self._closing = (int(code), reason[:100])
+            self._wake.set()
+            self._has_room.set()
+
+    async def drain(self) -> None:
+        """Send until closed. Run as a task beside the receiving one."""
+        while not self.is_closed:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue and not self.is_closed:
+                message = self._queue.popleft()
+                await self._send({"type": "websocket.send", "bytes": message})
+                self._size -= len(message)
+                if self._size <= QUEUE // 4:
+                    self._has_room.set()
+            if self._closing is not None and not self.is_closed:
+                self.is_closed = True
+                code, reason = self._closing
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def refuse(send: Send, status: int, reason: str) -> None:
+    """Refuse the upgrade with an HTTP status: 401 no credential, 403 origin, 404 path, 426 subprotocol, 503 busy."""
+    body = reason.encode()
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": status,
+            "headers": [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())],
+        }
+    )
+    await send({"type": "websocket.http.response.body", "body": body})
