@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from cmdop_server.limits import BODY_BYTES, BODY_SECONDS, WAITING_REQUESTS
+from cmdop_server.requests import HEADER, new_request_id
 from cmdop_wire.vocab import ErrorCode
 
 Scope = dict[str, Any]
@@ -55,15 +56,21 @@ async def _receive_body(scope: Scope, receive: Receive) -> bytes | None:
                 return b"".join(parts)
 
 
-async def refuse(send: Send, status: int, code: ErrorCode, message: str, *headers: tuple[bytes, bytes]) -> None:
+async def _refuse(
+    scope: Scope, send: Send, status: int, code: ErrorCode, message: str, *headers: tuple[bytes, bytes]
+) -> None:
     """Answer, in the API's envelope, a request that Django never sees."""
-    body = {"code": code, "message": message, "hint": "", "details": {}, "request_id": ""}
+    identity = new_request_id()
+    peer = (scope.get("client") or ("",))[0]
+    _log.warning("refused unread", path=scope["path"], status=status, address=peer, request_id=identity)
+    body = {"code": code, "message": message, "hint": "", "details": {}, "request_id": identity}
     content = json.dumps({"error": body}).encode()
     start = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
         (b"cache-control", b"private, no-store"),
         (b"connection", b"close"),
+        (HEADER.lower().encode(), identity.encode()),
         *headers,
     ]
     await send({"type": "http.response.start", "status": status, "headers": start})
@@ -89,7 +96,7 @@ class ThreadedDjango(BaseHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if self._requests >= self._capacity:
-            await refuse(send, 503, ErrorCode.UNAVAILABLE, "the server is overloaded", (b"retry-after", b"2"))
+            await _refuse(scope, send, 503, ErrorCode.UNAVAILABLE, "the server is overloaded", (b"retry-after", b"2"))
             return
         self._requests += 1
         try:
@@ -101,10 +108,10 @@ class ThreadedDjango(BaseHandler):
         try:
             body = await _receive_body(scope, receive)
         except _TooLargeError:
-            await refuse(send, 413, ErrorCode.TOO_LARGE, f"a request body is at most {BODY_BYTES} bytes")
+            await _refuse(scope, send, 413, ErrorCode.TOO_LARGE, f"a request body is at most {BODY_BYTES} bytes")
             return
         except TimeoutError:
-            await refuse(send, 408, ErrorCode.MALFORMED, "the request body did not arrive in time")
+            await _refuse(scope, send, 408, ErrorCode.MALFORMED, "the request body did not arrive in time")
             return
         if body is None:
             return

@@ -106,6 +106,8 @@ def configure(log_format: LogFormat, level: str, stream: TextIO | None = None) -
     logging.getLogger("uvicorn.access").disabled = True
     # Django logs each 4xx as a warning beside our own line for the request; only 5xx come with a traceback.
     logging.getLogger("django.request").setLevel(logging.ERROR)
+    # A foreign Host header is a 400 like any other; anybody could fill the log with its traceback.
+    logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

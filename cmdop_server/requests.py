@@ -1,5 +1,6 @@
 """What every request gets: an id that its answer, its log line and its events share."""
 
+import logging
 import re
 import secrets
 import time
@@ -15,13 +16,18 @@ _ACCEPTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 _log = structlog.stdlib.get_logger("cmdop.request")
 
 
+def new_request_id() -> str:
+    """Return a fresh ``req_…`` id; it is in no vocabulary of ids, because it names no object."""
+    return f"req_{secrets.token_hex(10)}"
+
+
 def request_id(request: HttpRequest) -> str:
     """Return the request's id: the caller's own ``X-Request-Id`` if it is 8 to 64 plain characters, else a new one."""
     found = getattr(request, "request_id", None)
     if isinstance(found, str):
         return found
     offered = request.headers.get(HEADER, "")
-    fresh = offered if _ACCEPTED.fullmatch(offered) else f"req_{secrets.token_hex(10)}"
+    fresh = offered if _ACCEPTED.fullmatch(offered) else new_request_id()
     request.request_id = fresh  # type: ignore[attr-defined]
     return fresh
 
@@ -47,7 +53,10 @@ class RequestMiddleware:
         try:
             response = self.get_response(request)
             response[HEADER] = identity
-            _log.info(
+            # Probes come every few seconds and say nothing while all is well.
+            is_probe = request.path.startswith("/health/") and response.status_code == 200
+            _log.log(
+                logging.DEBUG if is_probe else logging.INFO,
                 "request",
                 method=request.method,
                 path=shown_path(request),

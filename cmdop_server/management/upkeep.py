@@ -3,6 +3,7 @@
 import os
 import secrets
 import sqlite3
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,25 +14,25 @@ from cmdop_server.management.say import answer, answer_json, note
 from cmdop_server.refusal import Refusal
 from cmdop_wire.vocab import Exit
 
+Line = dict[str, str | bool]
+
 
 def check(*, as_json: bool) -> int:
     """Ask everything that ``start`` asks, and print each answer; changes nothing."""
     opening.private_process()
     config, refusals = read(os.environ)
     refused = {refusal.setting: refusal for refusal in refusals}
-    lines: list[dict[str, str | bool]] = []
+    lines: list[Line] = []
     for variable in VARIABLES:
         if variable.name in refused:
             lines.append(_refused_line(variable.name, refused[variable.name]))
         elif variable.name in os.environ:
             lines.append({"check": variable.name, "ok": True, "note": "set"})
     if config is not None:
-        questions = [*checks.CHECKS, ("server", _server), ("database", _database)]
-        for name, question in questions:
-            try:
-                lines.append({"check": name, "ok": True, "note": question(config)})
-            except Refusal as refusal:
-                lines.append(_refused_line(name, refusal))
+        lines += _ask(checks.CHECKS, config)
+        # Neither makes sense in an unsafe directory or without the right secrets.
+        if all(line["ok"] for line in lines):
+            lines += _ask((("server", _server), ("database", _database)), config)
     warnings = [f"{name} is no setting of the server; {meant} was meant?" for name, meant in suspicious(os.environ)]
     passed = all(line["ok"] for line in lines)
     if as_json:
@@ -48,7 +49,17 @@ def check(*, as_json: bool) -> int:
     return Exit.DONE if passed else Exit.LOCAL_STATE
 
 
-def _refused_line(name: str, refusal: Refusal) -> dict[str, str | bool]:
+def _ask(questions: Iterable[tuple[str, Callable[[Config], str]]], config: Config) -> list[Line]:
+    lines: list[Line] = []
+    for name, question in questions:
+        try:
+            lines.append({"check": name, "ok": True, "note": question(config)})
+        except Refusal as refusal:
+            lines.append(_refused_line(name, refusal))
+    return lines
+
+
+def _refused_line(name: str, refusal: Refusal) -> Line:
     message = refusal.message if refusal.setting == name else f"{refusal.setting} {refusal.message}"
     return {"check": name, "ok": False, "setting": refusal.setting, "message": message, "hint": refusal.fix}
 
