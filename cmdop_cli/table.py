@@ -78,6 +78,7 @@ TABLE: dict[str, Row] = {
         },
     ),
     "server": Foreign("Run and look after the control plane.", "server:replace"),
+    "demo": Verb("Watch the product at work on a throw-away server.", "demo:demo"),
     "mode": Verb("Show or change the mode: prod or dev.", "mode:mode"),
     "profile": Noun(
         "Keep several accounts and servers apart.",

@@ -12,11 +12,8 @@ NEEDED = ("django", "ninja", "allauth", "uvicorn")  # of the extra; without one 
 INSTALL = "pip install 'cmdop-cli[server]'"
 
 
-def replace(_: Call, args: Sequence[str]) -> int:
-    """Run ``python -m cmdop_server`` with ``args`` in place of this process, or say how to install it.
-
-    ``-P`` keeps the working directory out of the import path: a file that lies there never runs (D-23).
-    """
+def check_installed() -> None:
+    """Raise how to install the control plane when a part of the extra is missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise Failure(
@@ -24,6 +21,14 @@ def replace(_: Call, args: Sequence[str]) -> int:
             f"the control plane is not installed here: {', '.join(missing)} {_is_or_are(missing)} missing",
             hint=INSTALL,
         )
+
+
+def replace(_: Call, args: Sequence[str]) -> int:
+    """Run ``python -m cmdop_server`` with ``args`` in place of this process, or say how to install it.
+
+    ``-P`` keeps the working directory out of the import path: a file that lies there never runs (D-23).
+    """
+    check_installed()
     command = [sys.executable, "-P", "-m", "cmdop_server", *args]
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

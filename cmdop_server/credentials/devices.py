@@ -6,6 +6,7 @@ A *device code* is the polling client's secret, a *user code* is what the person
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -21,7 +22,7 @@ from cmdop_wire.ids import fold_user_code, is_id, is_slug, make_token, make_user
 from cmdop_wire.vocab import Action, ErrorCode, Reach
 
 DEVICE_LIFE = timedelta(minutes=10)
-INTERVAL = 5  # seconds between polls, and what each impatient poll adds (RFC 8628 §3.5)
+PENALTY = 5  # seconds that each impatient poll adds to the interval (RFC 8628 §3.5)
 CLIENT_LENGTH = 120
 
 WRONG_CODE_WINDOW = timedelta(minutes=10)
@@ -64,13 +65,13 @@ def start_device(client: str, workspace_hint: str = "", *, address: str) -> Star
                     client=printable(client),
                     address=address,
                     workspace_hint=_named(workspace_hint),
-                    interval=INTERVAL,
+                    interval=settings.CMDOP_CONFIG.device_interval,
                     created_at=now,
                     expires_at=now + DEVICE_LIFE,
                 )
         except IntegrityError:
             continue
-        return StartedDevice(device_code, user_code, INTERVAL, now + DEVICE_LIFE)
+        return StartedDevice(device_code, user_code, settings.CMDOP_CONFIG.device_interval, now + DEVICE_LIFE)
     raise Refused(ErrorCode.UNAVAILABLE, "no free user code", retry_after=1)
 
 
@@ -196,8 +197,8 @@ def _keep_waiting(grant: DeviceGrant, now: datetime) -> None:
     """Raise ``authorization_pending``, or ``slow_down`` with a longer interval when the poll came too early."""
     mine = DeviceGrant.objects.filter(pk=grant.pk)
     if grant.polled_at is not None and now < grant.polled_at + timedelta(seconds=grant.interval):
-        mine.update(polled_at=now, interval=F("interval") + INTERVAL)
-        raise GrantRefused(ErrorCode.SLOW_DOWN, "polled too early", interval=grant.interval + INTERVAL)
+        mine.update(polled_at=now, interval=F("interval") + PENALTY)
+        raise GrantRefused(ErrorCode.SLOW_DOWN, "polled too early", interval=grant.interval + PENALTY)
     mine.update(polled_at=now)
     raise GrantRefused(ErrorCode.AUTHORIZATION_PENDING, "nobody has approved yet", interval=grant.interval)
 

@@ -56,7 +56,7 @@ def bootstrap(*, email: str, password_file: str | None, as_json: bool) -> int:
         account = first_account()
         created = account is None
         if account is None:
-            account = create_account(operator("bootstrap"), email=email, password=password)
+            account = create_account(operator(), email=email, password=password)
         elif account.email != fold_email(email):
             hint = f"cmdop server user create {fold_email(email)} --token"
             raise Conflict("this server has its first account already, with another address", hint=hint)
@@ -87,7 +87,7 @@ def create_user(
     from cmdop_server.credentials.sign_ins import make_sign_in_token  # noqa: PLC0415
     from cmdop_server.workspaces.members import add_member  # noqa: PLC0415
 
-    actor = operator("user create")
+    actor = operator()
     with transaction.atomic():
         account = account_by_email(email)
         created = account is None
