@@ -1,12 +1,16 @@
 """Builds the cast through the real services, inside ``tests.backstage``; answers are plain JSON."""
 
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from cmdop_server.access.actor import Actor, ActorKind, operator
 from cmdop_server.accounts.queries import account_by_id
 from cmdop_server.accounts.services import create_account
 from cmdop_server.credentials import keys, sign_ins
-from cmdop_server.workspaces.members import add_member, remove_member
+from cmdop_server.credentials.models import Key
+from cmdop_server.workspaces.members import add_member, remove_member, set_role
 from cmdop_server.workspaces.queries import personal_workspace_of
 from cmdop_server.workspaces.services import create_workspace
 from cmdop_wire.vocab import KeyKind, Plan, Reach, Role
@@ -75,3 +79,32 @@ def make_key(account: str, workspace: str, kind: str, name: str, scopes: list[st
     """Make a key as the account."""
     _, key, text = keys.create_key(person(account), workspace, kind=KeyKind(kind), name=name, scopes=scopes)
     return {"id": key.public_id, "text": text, "prefix": key.prefix}
+
+
+def join(workspace: str, role: str, tag: str) -> dict[str, str]:
+    """Make a new account a member of ``workspace``; return what ``cast`` says of a person."""
+    account = create_account(operator(), email=f"{role}-{tag}@example.org", password=None)
+    add_member(operator(), workspace, account, role)
+    personal = personal_workspace_of(account.public_id)
+    assert personal is not None
+    return {
+        "id": account.public_id,
+        "email": account.email,
+        "username": account.username,
+        "personal": personal.slug,
+    }
+
+
+def change_role(workspace: str, account: str, role: str) -> None:
+    """Give a member another role, as the operator."""
+    set_role(operator(), workspace, account, role)
+
+
+def remove(workspace: str, account: str) -> None:
+    """Remove a member, as the operator."""
+    remove_member(operator(), workspace, account)
+
+
+def expire_key(key: str) -> None:
+    """Move the end of a key into the past."""
+    Key.objects.filter(public_id=key).update(expires_at=timezone.now() - timedelta(seconds=1))

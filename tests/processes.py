@@ -143,19 +143,22 @@ class Server:
         return stop(self.process)
 
 
-def start_server(folder: Path, database_url: str | None = None, *arguments: str, **settings: str) -> Server:
+def start_server(
+    folder: Path, database_url: str | None = None, *arguments: str, module: str = "cmdop_server", **settings: str
+) -> Server:
     """Start ``python -m cmdop_server start`` on a free port and wait until it serves.
 
-    ``settings`` are further environment variables. ``AssertionError`` shows the end of its log if it does not start.
+    ``settings`` are further environment variables; another ``module`` is one that runs the same ``main``.
+    ``AssertionError`` shows the end of its log if it does not start.
     """
     environ = server_environment(folder, database_url) | settings
     log = folder / "server.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cmdop_server", "start", "--port", "0", "--ready-json", *arguments],
+            [sys.executable, "-m", module, "start", "--port", "0", "--ready-json", *arguments],
             env=environ,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
