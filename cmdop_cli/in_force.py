@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cmdop_cli.failures import Code, Failure, explained
+from cmdop_cli.resolver import Source
 from cmdop_cli.results import Column, Listing
 from cmdop_wire.vocab import Reach
 
@@ -160,7 +161,7 @@ def rows(fields: Mapping[str, Any]) -> Listing:
         ("mode", fields["mode"]["name"], _chosen_by(fields["mode"]["source"])),
         ("profile", fields["profile"]["name"], _chosen_by(fields["profile"]["source"])),
         ("account", account["email"] if account else None, ""),
-        ("workspace", _named(workspace), workspace["detail"] if workspace else ""),
+        ("workspace", _named(workspace), _reason(workspace) if workspace else ""),
     ]
     if credential is None:
         lines.append(("credential", None, ""))
@@ -179,6 +180,12 @@ def _named(workspace: Mapping[str, Any] | None) -> str | None:
     return f"{shown} ({workspace['role']})" if workspace["role"] else str(shown)
 
 
+def _reason(workspace: Mapping[str, Any]) -> str:
+    """Return where the workspace came from, shorter than the resolver says it: profile and mode stand above."""
+    short = {Source.ACTIVE: "the active workspace", Source.DEFAULT: "the account's default"}
+    return short.get(workspace["source"]) or str(workspace["detail"])
+
+
 def _credential_lines(credential: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
     from datetime import UTC, datetime
 
@@ -190,9 +197,19 @@ def _credential_lines(credential: Mapping[str, Any]) -> list[tuple[str, Any, str
         value += " for all workspaces" if credential["reach"] == Reach.ALL else " for one workspace"
     return [
         ("credential", value, ", ".join(credential["scopes"] or ())),
-        ("kept in", credential["kept_in"], str(credential["path"] or "")),
+        ("kept in", credential["kept_in"], _below(credential["path"])),
         ("ends", ends(credential["expires_at"], now=datetime.now(UTC)), ""),
     ]
+
+
+def _below(path: object) -> str:
+    """Return the directory of all local state that ``path`` lies in, the home directory as ``~``."""
+    from pathlib import Path
+
+    if path is None:
+        return ""
+    root = Path(str(path)).parents[3]
+    return f"below ~/{root.relative_to(Path.home())}" if root.is_relative_to(Path.home()) else f"below {root}"
 
 
 def _origin_words(source: str, is_reachable: bool | None) -> str:
@@ -201,4 +218,4 @@ def _origin_words(source: str, is_reachable: bool | None) -> str:
 
 
 def _chosen_by(source: str) -> str:
-    return {"state": "chosen here", "built in": "the built-in default"}.get(source, source)
+    return {"state": "the current one", "built in": "the built-in default"}.get(source, source)

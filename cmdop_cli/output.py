@@ -159,7 +159,7 @@ class Output:
 
     def _listing(self, listing: Listing) -> None:
         items = [plain(item) for item in listing.items][: self.limit]
-        columns = self._columns(listing.columns, items)
+        columns = self._columns((self.form == "tsv" and listing.piped) or listing.columns, items)
         if self.form == "json":
             shown = [self._kept(item) for item in items]
             head = {"schema": f"cmdop.{listing.noun}.v1", **plain(listing.extra)}
@@ -178,7 +178,9 @@ class Output:
             self.write(table(columns, items, bold=self._bold))
         elif listing.empty:
             self.note(listing.empty)
-        if listing.next and self.form == "table":
+        if len(items) < len(listing.items):
+            self.note(f"{len(items)} of {len(listing.items)} are shown")
+        elif listing.next:
             self.note(f"there is more: add --limit {2 * max(len(items), 1)}")
 
     def _record(self, record: Record) -> None:

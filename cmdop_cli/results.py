@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -14,11 +15,13 @@ class Column:
 
     ``kind`` is ``text``, ``id`` (never shortened), ``time`` (ISO 8601; local and to the minute in a table), ``ago`` and
     ``ends`` (a time; in a table its distance, none ``never``), ``number`` (right-aligned), ``mark`` (``*`` when true).
+    ``show`` makes of a value what a person reads in a table; everywhere else it stays as it is.
     """
 
     name: str
     heading: str | None = None
     kind: str = "text"
+    show: "Callable[[Any], str] | None" = None
 
     @property
     def title(self) -> str:
@@ -32,7 +35,8 @@ class Listing:
     """Any number of items of one noun; an empty one is a success (exit 0).
 
     ``identifier`` is the field that ``--quiet`` prints, ``empty`` a sentence for a terminal, ``next`` the cursor when
-    there is more than was asked for, ``extra`` further top-level fields of the JSON object.
+    there is more than was asked for, ``extra`` further top-level fields of the JSON object, ``piped`` the columns of
+    TSV where their order is another one.
     """
 
     noun: str
@@ -42,6 +46,7 @@ class Listing:
     empty: str = ""
     next: str | None = None
     extra: "Mapping[str, Any]" = field(default_factory=dict)
+    piped: Sequence[Column] | None = None
     exit_code: int = 0
 
 

@@ -45,6 +45,8 @@ def boxed(secret: str, *, unicode: bool) -> str:
 
 def shown(column: Column, value: Any) -> str:
     """Return ``value`` as a cell that a person reads."""
+    if column.show is not None:
+        return safe(column.show(value))
     if column.kind == "mark":
         return "*" if value else ""
     if column.kind in ("ago", "ends") and not value:

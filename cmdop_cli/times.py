@@ -81,10 +81,15 @@ def parse_iso(text: str) -> datetime:
 def rough(length: timedelta) -> str:
     """Return ``length`` in its largest fitting unit, such as ``29 days``, ``1 hour`` or ``40 seconds``."""
     seconds = max(0, round(length.total_seconds()))
-    for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= size:
-            return _counted(seconds // size, name)
+    for name, unit in (("day", "d"), ("hour", "h"), ("minute", "m")):
+        if number := _whole(seconds, unit):
+            return _counted(number, name)
     return _counted(seconds, "second")
+
+
+def _whole(seconds: int, unit: str) -> int:
+    """Return how many of ``unit`` are in ``seconds``, a last percent counting as whole: 29.99 days are 30."""
+    return (seconds + UNITS[unit] // 100) // UNITS[unit]
 
 
 def _counted(number: int, name: str) -> str:
@@ -102,9 +107,8 @@ def short(moment: datetime, *, now: datetime) -> str:
     """Return the distance of ``moment`` from ``now`` for a narrow column: ``in 29d``, ``5h ago`` or ``now``."""
     seconds = round((moment - now).total_seconds())
     for unit in ("d", "h", "m"):
-        if abs(seconds) >= UNITS[unit]:
-            number = f"{abs(seconds) // UNITS[unit]}{unit}"
-            return f"in {number}" if seconds > 0 else f"{number} ago"
+        if number := _whole(abs(seconds), unit):
+            return f"in {number}{unit}" if seconds > 0 else f"{number}{unit} ago"
     return "now"
 
 

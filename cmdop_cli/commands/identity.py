@@ -14,16 +14,10 @@ from cmdop_wire.vocab import Exit
 if TYPE_CHECKING:
     from cmdop_sdk.models import Identity
 
-_WHO = (
-    Column("who", "you are"),
-    Column("credential.kind", "by"),
-    Column("credential.name", "called"),
-    Column("credential.scopes", "scopes"),
-    Column("credential.reach", "may enter"),
-    Column("workspace.slug", "workspace"),
-    Column("workspace.role", "role"),
-    Column("server", kind="id"),
-)
+_WHO = (Column("who", "you are"), Column("credential.kind", "by"))
+_BY_KEY = (Column("credential.name", "called"), Column("credential.scopes", "scopes"))
+_BY_SIGN_IN = (Column("credential.reach", "may enter"),)
+_WHERE = (Column("workspace.slug", "workspace"), Column("workspace.role", "role"), Column("server", kind="id"))
 
 
 @verb(needs="account")
@@ -37,7 +31,8 @@ def whoami(ctx: Ctx) -> Record:
     """
     call = ctx.call
     found = call.ask(lambda client: client.me.show())
-    return Record("identity", {**_identity(found), "server": call.server.origin}, columns=_WHO, identifier="who")
+    columns = (*_WHO, *(_BY_KEY if found.credential.scopes is not None else _BY_SIGN_IN), *_WHERE)
+    return Record("identity", {**_identity(found), "server": call.server.origin}, columns=columns, identifier="who")
 
 
 def _identity(found: "Identity") -> dict[str, Any]:

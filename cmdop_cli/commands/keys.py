@@ -10,7 +10,7 @@ from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure, usage
 from cmdop_cli.results import Column, Listing, Record, Secret
 from cmdop_wire.ids import is_id
-from cmdop_wire.vocab import ErrorCode, KeyKind, KeyState, Scope
+from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, ErrorCode, KeyKind, KeyState, Scope
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from cmdop_sdk.models import CreatedKey, Key
 
 UNUSED_DAYS = 90  # a key without an end is flagged when it was not used for so long (D-13)
+
+
+def _short(scopes: object) -> str:
+    """Return a key's scopes for a narrow column: most keys have the ones that a key gets by itself."""
+    words = [str(each) for each in scopes] if isinstance(scopes, list) else []
+    return "the default" if words == [str(each) for each in DEFAULT_KEY_SCOPES] else ", ".join(words)
+
+
 COLUMNS = (
-    Column("name", kind="id"),
-    Column("kind"),
+    Column("name"),
+    Column("kind", kind="id"),
     Column("prefix", "key", "id"),
     Column("created_at", "created", "ago"),
     Column("last_used_at", "last used", "ago"),
     Column("expires_at", "expires", "ends"),
-    Column("scopes"),
+    Column("scopes", show=_short),
 )
 STATES = (*KeyState, "all")
 
@@ -58,8 +66,7 @@ def create_key(
     lifetime = _seconds("--expires", expires)
     call.note(f"a {kind} key for {call.resolution.why}")
     if call.is_dry_run:
-        planned = {"kind": kind, "name": name, "scopes": scopes, "expires_in": lifetime, "secret": None}
-        return Record("key", planned, identifier="name", planned=True)
+        return _planned(name, kind, scopes, lifetime)
     created = call.ask(lambda client: _created(call, client, name, kind, scopes, lifetime))
     call.note(f"created {kind} key {created.name} ({created.prefix}…)")
     return Secret("key", _with_secret(created), columns=_SHOWN)
@@ -73,6 +80,22 @@ _SHOWN = (
     Column("reserved_scopes", "granting nothing yet"),
     Column("expires_at", "expires", "ends"),
 )
+
+
+def _planned(name: str, kind: KeyKind, scopes: list[str] | None, lifetime: int | None) -> Record:
+    """Return the key as it would be, in the shape of one that is there."""
+    from datetime import UTC, datetime, timedelta
+
+    from cmdop_sdk.models import CreatedKey
+
+    nothing = dict.fromkeys(field for field in CreatedKey.__struct_fields__ if field != "replayed")
+    known = {
+        "kind": kind,
+        "name": name,
+        "scopes": scopes or [str(each) for each in DEFAULT_KEY_SCOPES],
+        "expires_at": None if lifetime is None else datetime.now(UTC) + timedelta(seconds=lifetime),
+    }
+    return Record("key", {**nothing, **known}, columns=_SHOWN[1:], identifier="name", planned=True)
 
 
 async def _created(

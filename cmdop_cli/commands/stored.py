@@ -23,7 +23,6 @@ COLUMNS = (
     Column("mode"),
     Column("server", kind="id"),
     Column("account.email", "account"),
-    Column("reach", "may enter"),
     Column("store", "kept in", "id"),
     Column("expires_at", "ends", "ends"),
 )
@@ -52,6 +51,7 @@ def stored_credentials(ctx: Ctx) -> Listing:
         "credential",
         rows,
         columns=COLUMNS,
+        piped=(*COLUMNS[1:], COLUMNS[0]),
         identifier="workspace.slug",
         empty="nothing is stored; sign in with: cmdop login",
     )

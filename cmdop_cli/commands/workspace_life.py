@@ -10,7 +10,7 @@ from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure, usage
 from cmdop_cli.results import Column, Listing, Record
 from cmdop_wire.ids import check_slug, derive_slug
-from cmdop_wire.vocab import ErrorCode, Plan, Reach
+from cmdop_wire.vocab import ErrorCode, Plan, Reach, Role, WorkspaceKind
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -62,6 +62,7 @@ def list_workspaces(
         "workspace",
         rows.items,
         columns=columns,
+        piped=(*columns[1:], columns[0]),
         identifier="slug",
         empty="no workspaces; make one with: cmdop workspace create NAME",
         exit_code=rows.exit_code,
@@ -112,8 +113,7 @@ def create(
 
     made, is_new = call.ask(created)
     if not hasattr(made, "created_at"):
-        planned = {"id": None, "slug": made.slug, "name": name, "kind": "team", "plan": plan}
-        return Record("workspace", planned, identifier="slug", planned=True)
+        return _planned(name, made.slug, plan)
     workspace: Workspace = made  # type: ignore[assignment]  # what has a creation is no preview
     if is_new:
         call.note(f"created workspace {workspace.name} ({workspace.slug}); you are its {workspace.role}")
@@ -121,6 +121,16 @@ def create(
         call.note(f"workspace {workspace.slug} already exists and you are its {workspace.role}")
     _note_new(call, workspace)
     return Record("workspace", workspace, columns=DETAILS, identifier="slug")
+
+
+def _planned(name: str, slug: str, plan: str | None) -> Record:
+    """Return the workspace as it would be, in the shape of one that is there."""
+    from cmdop_sdk.models import Workspace
+
+    nothing = dict.fromkeys(Workspace.__struct_fields__)
+    known = {"slug": slug, "name": name, "kind": WorkspaceKind.TEAM, "plan": plan, "role": Role.OWNER}
+    shown = (Column("slug"), Column("name"), Column("kind"), Column("plan"), Column("role", "your role"))
+    return Record("workspace", {**nothing, **known}, columns=shown, identifier="slug", planned=True)
 
 
 def _slug_for(name: str, slug: str | None) -> str:

@@ -44,7 +44,7 @@ def members(ctx: Ctx) -> Listing:
         return page.items, page.next
 
     found, following = ctx.call.ask(listed)
-    return Listing("member", found, columns=COLUMNS, next=following)
+    return Listing("member", found, columns=COLUMNS, piped=(*COLUMNS[1:], COLUMNS[0]), next=following)
 
 
 @verb(needs="workspace", mutates=True)
