@@ -21,14 +21,24 @@ class Page(Struct, Generic[T], frozen=True):
     next: str | None = None
 
 
-class WorkspaceRef(Struct, frozen=True):
+class ShortRef(Struct, frozen=True):
     """A workspace named in passing."""
 
     id: str
     slug: str
-    name: str = ""
-    kind: str = ""
-    role: str | None = None
+
+
+class WorkspaceRef(ShortRef, frozen=True):
+    """A workspace with the name that people gave it."""
+
+    name: str
+
+
+class EnteredWorkspace(WorkspaceRef, frozen=True):
+    """The workspace that a token pair is for, and what its account is there."""
+
+    kind: str
+    role: str
 
 
 class Workspace(Struct, frozen=True, kw_only=True):
@@ -106,7 +116,7 @@ class TokenFamily(Struct, frozen=True, kw_only=True):
 
     id: str
     sign_in_id: str
-    workspace: WorkspaceRef
+    workspace: ShortRef
     created_at: datetime
     expires_at: datetime
     current: bool = False
@@ -117,7 +127,7 @@ class TokenInfo(Struct, frozen=True, kw_only=True):
 
     kind: str
     id: str
-    workspace: WorkspaceRef
+    workspace: ShortRef
     scopes: list[str] | None = None
     expires_at: datetime | None = None
     reach: str | None = None
@@ -146,7 +156,7 @@ class TokenGrant(Struct, frozen=True, kw_only=True):
     sign_in_id: str
     family_id: str
     account: Account
-    workspace: WorkspaceRef
+    workspace: EnteredWorkspace
     default_workspace: WorkspaceRef | None = None
 
 
@@ -244,11 +254,14 @@ class EventTarget(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One entry of a workspace's audit log; ``seq`` has no gaps, ``hash`` covers ``previous`` (D-30)."""
+    """One entry of a workspace's audit log; ``seq`` has no gaps, ``hash`` covers ``previous`` (D-30).
+
+    ``at`` is a text, exactly as it was hashed: UTC with six decimals, which ``datetime.fromisoformat`` reads.
+    """
 
     id: str
     seq: int
-    at: datetime
+    at: str
     actor: EventActor
     credential_id: str | None = None
     action: str

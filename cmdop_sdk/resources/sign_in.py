@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cmdop_sdk.auth import Secret, TokenPair
 from cmdop_sdk.errors import AuthenticationError, CMDOPError, GrantError, LocalCode, WrongOrigin
-from cmdop_sdk.models import Account, DeviceCode, TokenGrant, TokenInfo, WorkspaceRef
+from cmdop_sdk.models import Account, DeviceCode, EnteredWorkspace, TokenGrant, TokenInfo, WorkspaceRef
 from cmdop_sdk.transport import API_BASE, Transport
 from cmdop_wire.vocab import GRANT_DEVICE_CODE, GRANT_REFRESH, GRANT_SIGN_IN_TOKEN, ErrorCode
 
@@ -23,7 +23,7 @@ class SignedIn(NamedTuple):
 
     pair: TokenPair
     account: Account
-    workspace: WorkspaceRef
+    workspace: EnteredWorkspace
     default_workspace: WorkspaceRef | None
 
 

@@ -119,7 +119,7 @@ def test_an_ended_sign_in_says_how_to_come_back(server: Loopback) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("workspace", {"id": OTHER_WORKSPACE["id"], "slug": "globex"}),
+        ("workspace", OTHER_WORKSPACE),
         ("account", {"id": "usr_00000000000000000009", "email": "eve@example.com"}),
         ("sign_in_id", "sig_00000000000000000009"),
     ],
