@@ -109,7 +109,7 @@ class Call:
             options.output or self._default_output(),
             fields=options.fields,
             limit=options.limit,
-            no_color=options.no_color or not self.setting("color", safely=True),
+            color=not options.no_color and bool(self.setting("color", safely=True)),
             environ=self.environ,
         )
 

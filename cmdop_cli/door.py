@@ -60,6 +60,7 @@ def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str = "waiting f
 def _terminable(runner: asyncio.Runner) -> Iterator[None]:
     """Let SIGTERM cancel everything in the runner's loop, as SIGINT does by itself."""
     loop = runner.get_loop()
+    before = signal.getsignal(signal.SIGTERM)
 
     def cancel() -> None:
         for task in asyncio.all_tasks(loop):
@@ -70,7 +71,6 @@ def _terminable(runner: asyncio.Runner) -> Iterator[None]:
     except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
@@ -89,5 +89,5 @@ async def _spin(waiting: str) -> None:
             shown += 1
             await asyncio.sleep(0.1)
     finally:
-        sys.stderr.write("\r\x1b[K")
+        sys.stderr.write(f"\r{' ' * (len(waiting) + 2)}\r")
         sys.stderr.flush()

@@ -46,7 +46,7 @@ VARIABLES = {
     TIMEOUT: "seconds to wait for an answer (30)",
     RETRIES: "how often a safe request is tried again (4)",
     DEBUG: "write a traceback of any failure to a private file and name it",
-    NO_COLOR: "no colour when not empty",
+    NO_COLOR: "no bold headings when not empty",
     PAGER: "the program that long output is shown with",
     CA_FILE: "certificates to trust beside the system's",
 }

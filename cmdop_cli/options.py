@@ -48,7 +48,7 @@ GLOBAL_OPTIONS = (
     GlobalOption("limit", ("--limit",), "N", "at most so many items"),
     GlobalOption("yes", ("--yes",), None, "answer yes to an ordinary question"),
     GlobalOption("no_input", ("--no-input",), None, "never ask; fail with exit 7 instead"),
-    GlobalOption("no_color", ("--no-color",), None, "no colour"),
+    GlobalOption("no_color", ("--no-color",), None, "no bold headings, whatever the settings say"),
     GlobalOption("expect", ("--expect",), "SLUG", "refuse (exit 7) unless this is the workspace"),
     GlobalOption("debug", ("--debug",), None, "write a traceback of a failure to a private file"),
     GlobalOption("version", ("--version",), None, "print the version"),

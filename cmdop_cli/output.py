@@ -107,7 +107,7 @@ class Output:
         *,
         fields: Sequence[str] = (),
         limit: int | None = None,
-        no_color: bool = False,
+        color: bool = False,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.stdout, self.stderr = sys.stdout, sys.stderr
@@ -119,7 +119,8 @@ class Output:
         self.fields = tuple(fields)
         self.limit = limit
         self.environ = environ
-        self.has_color = not no_color and _wants_color(environ)
+        # Off unless asked for: a terminal that must show only text gets only text.
+        self.has_color = color and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self._held: list[str] = []
 
     @property
@@ -318,7 +319,3 @@ def _is_terminal(stream: "TextIO | None") -> bool:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False
-
-
-def _wants_color(environ: Mapping[str, str]) -> bool:
-    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"

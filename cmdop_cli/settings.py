@@ -55,7 +55,7 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     "output": Setting(str, None, environment.OUTPUT, "form of output when none is asked for", OUTPUTS),
-    "color": Setting(bool, True, None, "colour on terminals"),
+    "color": Setting(bool, False, None, "bold headings on terminals"),
     "no_input": Setting(bool, False, environment.NO_INPUT, "never ask a question"),
     "require_workspace": Setting(
         bool, False, environment.REQUIRE_WORKSPACE, "refuse changes in a workspace that is merely active"
