@@ -1,6 +1,6 @@
 """The SDK against a real control plane: every resource once, and the promises that need both ends."""
 
-import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -27,6 +27,8 @@ from cmdop_sdk.resources.base import new_action
 from cmdop_sdk.resources.sign_in import SignedIn
 from cmdop_sdk.store import Store
 from cmdop_wire.ids import make_key
+from tests.inside import Inside
+from tests.processes import Server
 from tests.sdk.pairs import place_of
 from tests.sdk.test_refresh import CHILD
 from tests.world import World
@@ -282,25 +284,29 @@ def test_a_removed_member_is_signed_out_and_told_so(world: World) -> None:
     assert caught.value.hint == f"cmdop login --workspace {world.acme.slug}"
 
 
-def test_a_pinned_self_signed_server(new_server: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_pin_that_the_server_announces_is_believed(new_server: Callable[..., Server]) -> None:
     server = new_server(None, "--tls", "self-signed")
-    pin = asyncio.run(_pin_shown(server.url))
-    client = AsyncCMDOPClient.anonymous(server.url, ca_pin=pin)
+    announced = json.loads((Path(server.environ["CMDOP_DATA_DIR"]) / "running.json").read_bytes())["ca_pin"]
+    client = AsyncCMDOPClient.anonymous(server.url, ca_pin=announced)
     assert blocking(client, lambda client: client.version()).name == "cmdop"
     with pytest.raises(CMDOPError) as caught:
         blocking(AsyncCMDOPClient.anonymous(server.url, retries=0), lambda client: client.version())
     assert caught.value.code == "untrusted_server"
-    assert pin in server.log.read_text()
 
 
-async def _pin_shown(url: str) -> str:
-    """Return the pin of what the server shows, got without trusting it."""
-    import ssl
-    from urllib.parse import urlsplit
+@pytest.mark.usefixtures("committed_db")
+def test_the_same_client_runs_against_the_application_in_this_process(inside: Inside) -> None:
+    import httpx
 
-    from cmdop_sdk.trust import pin_of
+    from cmdop_server.asgi import application
+    from tests.casting import cast, make_key
 
-    parts = urlsplit(url)
-    address = (parts.hostname or "", parts.port or 443)
-    pem = await asyncio.to_thread(ssl.get_server_certificate, address)
-    return pin_of(ssl.PEM_cert_to_DER_cert(pem))
+    made = cast("inside", None)
+    owner, acme = made["people"]["owner"], made["tenants"]["acme"]
+    key = make_key(owner["id"], acme["slug"], "personal", "inside", ["members:read", "machines:read"])
+
+    async def act(client: AsyncCMDOPClient) -> tuple[str, int]:
+        return (await client.me.show()).workspace.id, len(await client.members.list().all())
+
+    client = AsyncCMDOPClient.remote(api_key=key["text"], transport=httpx.ASGITransport(application))
+    assert blocking(client, act) == (acme["id"], 5)
