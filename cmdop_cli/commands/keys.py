@@ -23,7 +23,13 @@ UNUSED_DAYS = 90  # a key without an end is flagged when it was not used for so 
 def _short(scopes: object) -> str:
     """Return a key's scopes for a narrow column: most keys have the ones that a key gets by itself."""
     words = [str(each) for each in scopes] if isinstance(scopes, list) else []
-    return "the default" if words == [str(each) for each in DEFAULT_KEY_SCOPES] else ", ".join(words)
+    return "default" if words == [str(each) for each in DEFAULT_KEY_SCOPES] else ", ".join(words)
+
+
+def _until(moment: object) -> str:
+    from cmdop_cli.times import local, parse_iso
+
+    return local(parse_iso(moment)) if isinstance(moment, str) else "never"
 
 
 COLUMNS = (
@@ -31,7 +37,7 @@ COLUMNS = (
     Column("kind", kind="id"),
     Column("prefix", "key", "id"),
     Column("created_at", "created", "ago"),
-    Column("last_used_at", "last used", "ago"),
+    Column("last_used_at", "used", "ago"),
     Column("expires_at", "expires", "ends"),
     Column("scopes", show=_short),
 )
@@ -232,7 +238,7 @@ _DETAILS = (
     Column("owner.email", "owner"),
     Column("created_by.email", "created by"),
     Column("created_at", "created", "time"),
-    Column("expires_at", "expires", "time"),
+    Column("expires_at", "expires", show=_until),
     Column("last_used_at", "last used", "time"),
     Column("last_used_address", "last used from"),
     Column("revoked_at", "revoked", "time"),
