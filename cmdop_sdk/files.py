@@ -94,8 +94,11 @@ class PrivateFile:
             yield self.root.joinpath(*between[: depth + 1])
 
     def _make_directories(self) -> None:
-        with suppress(FileExistsError):
-            self.root.parent.mkdir(parents=True)
+        for parent in reversed(self.root.parents):
+            # Not mkdir(parents=True), which leaves them to the umask: whoever may rename our directory owns it.
+            if not parent.exists():
+                with suppress(FileExistsError):
+                    parent.mkdir(mode=0o700)
         for directory in self._directories():
             try:
                 directory.mkdir(mode=0o700)

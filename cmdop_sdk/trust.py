@@ -44,6 +44,11 @@ def ssl_context(*, ca_file: Path | None = None, ca_pin: str | None = None) -> ss
 
         context.load_verify_locations(certifi.where())
     if ca_file is not None:
+        if not ca_file.is_absolute():
+            # A relative one would let the working directory decide who is believed (D-23).
+            raise InvalidRequest(
+                f"the CA file {ca_file} is no absolute path", hint="export CMDOP_CA_FILE=/path/to/authority.pem"
+            )
         try:
             context.load_verify_locations(ca_file)
         except OSError as failure:  # ssl.SSLError is one

@@ -62,9 +62,9 @@ class SignInResource:
                 if not failure.transient:
                     raise
                 if failure.code == ErrorCode.SLOW_DOWN:
-                    asked = failure.details.get("interval")
-                    gap = max(float(asked) if isinstance(asked, int | float) else 0.0, gap + SLOWER)
-                gap = min(gap, POLL_SLOWEST)
+                    gap += SLOWER
+                asked = failure.details.get("interval", failure.details.get("retry_after"))
+                gap = min(max(gap, asked if isinstance(asked, int | float) else 0.0), POLL_SLOWEST)
         raise GrantError("nobody approved the sign-in in time", code=ErrorCode.EXPIRED_TOKEN, hint="cmdop login")
 
     async def with_token(self, token: Secret, *, workspace: str | None = None, client: str | None = None) -> SignedIn:

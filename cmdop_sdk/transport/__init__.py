@@ -20,7 +20,7 @@ from cmdop_sdk.errors import AuthenticationError, CMDOPError, InvalidRequest, Lo
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.transport.answers import Reply, decoded, refused, translated
 from cmdop_sdk.transport.bounds import BoundTransport, network, not_ours
-from cmdop_sdk.transport.flows import KeyAuth, PairAuth
+from cmdop_sdk.transport.flows import KeyAuth, PairAuth, RefreshFailed
 
 API_BASE = "/api/v1"
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -132,6 +132,8 @@ class Transport:
         for number in range(tries):
             try:
                 return decoded(await self._answer(request, auth), answer)
+            except RefreshFailed as stopped:
+                raise stopped.failure from stopped.failure.__cause__
             except CMDOPError as failure:
                 wait = self._wait(failure, number)
                 if number + 1 == tries or wait is None:

@@ -5,7 +5,16 @@ from collections.abc import AsyncGenerator
 import httpx
 
 from cmdop_sdk.auth import Refresh, Secret, TokenPair, TokenSource
+from cmdop_sdk.errors import CMDOPError
 from cmdop_sdk.transport.bounds import not_ours
+
+
+class RefreshFailed(Exception):
+    """A refresh failed after its own tries; ``failure`` says why, and the request is not tried again for it."""
+
+    def __init__(self, failure: CMDOPError) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 class KeyAuth(httpx.Auth):
@@ -34,13 +43,19 @@ class PairAuth(httpx.Auth):
         """Send the request, and after a 401 once more with a fresh token."""
         pair = self._ours(await self._source.pair())
         if pair.is_stale:
-            pair = self._ours(await self._source.refreshed(pair, self._refresh))
+            pair = await self._fresh(pair)
         request.headers["Authorization"] = f"Bearer {pair.access_token.reveal()}"
         response = yield request
         if response.status_code == 401:
-            fresh = self._ours(await self._source.refreshed(pair, self._refresh))
+            fresh = await self._fresh(pair)
             request.headers["Authorization"] = f"Bearer {fresh.access_token.reveal()}"
             yield request
+
+    async def _fresh(self, stale: TokenPair) -> TokenPair:
+        try:
+            return self._ours(await self._source.refreshed(stale, self._refresh))
+        except CMDOPError as failure:
+            raise RefreshFailed(failure) from failure
 
     def _ours(self, pair: TokenPair) -> TokenPair:
         if pair.origin != self._origin:

@@ -62,6 +62,7 @@ def test_directories_are_0700_and_files_0600(root: Path) -> None:
         "accounts/one/token.json": 0o600,
         "accounts/one/token.json.lock": 0o600,
     }
+    assert stat.S_IMODE(root.parent.stat().st_mode) == 0o700
     assert file_in(root).read() == NEW
 
 

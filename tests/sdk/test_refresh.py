@@ -11,7 +11,7 @@ import pytest
 
 from cmdop_sdk.auth import MemoryTokenSource, TokenPair, TokenSource
 from cmdop_sdk.client import AsyncCMDOPClient
-from cmdop_sdk.errors import AuthenticationError, CMDOPError, Unreachable, WrongOrigin
+from cmdop_sdk.errors import AuthenticationError, CMDOPError, ServiceUnavailable, Unreachable, WrongOrigin
 from cmdop_sdk.store import FileTokenSource, Store
 from tests.sdk.loopback import Loopback, loopback, refusal
 from tests.sdk.pairs import OTHER_WORKSPACE, Rotation, pair, place_of
@@ -132,6 +132,16 @@ def test_a_pair_for_anything_else_does_not_take_the_place_of_ours(
     with pytest.raises(WrongOrigin, match="than the ones they replace"):
         with_source(source, stale, whoami)
     assert asyncio.run(source.pair()) == stale
+
+
+def test_a_refresh_that_fails_is_not_multiplied_by_the_request_s_own_tries(server: Loopback, stale: TokenPair) -> None:
+    server.answer = lambda seen: (
+        refusal(401, "unauthenticated") if seen.path.endswith("/me") else refusal(503, "unavailable")
+    )
+    with pytest.raises(ServiceUnavailable) as caught:
+        with_source(MemoryTokenSource(stale), stale, whoami, retries=2)
+    assert [seen.path.rpartition("/")[2] for seen in server.seen] == ["me", "token", "token", "token"]
+    assert caught.value.http_status == 503
 
 
 def test_a_pair_of_another_origin_is_never_sent(server: Loopback) -> None:
