@@ -63,10 +63,14 @@ def _unauthenticated(request: HttpRequest, _: Any) -> HttpResponse:
 
 def _invalid(request: HttpRequest, failure: Any) -> HttpResponse:
     """Name the fields that are wrong and why; what they held is never repeated: it may be a secret."""
-    fields = [{"field": _field(error["loc"]), "problem": mask(str(error["msg"])).lower()} for error in failure.errors]
+    fields = [{"field": _field(error["loc"]), "problem": _problem(error["msg"])} for error in failure.errors]
     named = ", ".join(sorted({field["field"] for field in fields if field["field"]}))
     message = f"these fields are not valid: {named}" if named else "the request is not valid"
     return answer(request, Refused(ErrorCode.INVALID, message, fields=fields))
+
+
+def _problem(message: str) -> str:
+    return mask(message).lower().removeprefix("value error, ")
 
 
 def _field(location: tuple[Any, ...]) -> str:

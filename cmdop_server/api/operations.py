@@ -24,7 +24,7 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": "makes repeating this request safe for 24 hours; a replay answers without the secret",
-    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH},
+    "schema": {"type": "string", "pattern": "^[ -~]+$", "maxLength": KEY_LENGTH},
 }
 
 

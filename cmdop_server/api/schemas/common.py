@@ -7,6 +7,7 @@ from ninja import Field, Schema
 from pydantic import AfterValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 from cmdop_server.audit.chain import timestamp
+from cmdop_wire.ids import SLUG, SLUG_LENGTH
 from cmdop_wire.vocab import ErrorCode
 
 LONGEST_SECRET = 200  # a token or key with a slug of 63 characters is shorter
@@ -20,7 +21,13 @@ def _on_one_line(text: str) -> str:
 
 
 # The database never sees a NUL or a surrogate from a query string.
-QueryText = Annotated[str, Field(max_length=320), AfterValidator(_on_one_line)]
+QueryText = Annotated[
+    str, Field(max_length=320, json_schema_extra={"pattern": "^[ -~]*$"}), AfterValidator(_on_one_line)
+]
+# What the services accept is decided there; ``json_schema_extra`` only tells readers of the document about it.
+SlugText = Annotated[
+    str, Field(max_length=LONGEST_TEXT, json_schema_extra={"pattern": f"^{SLUG.pattern}$", "maxLength": SLUG_LENGTH})
+]
 BodyText = Annotated[str, Field(max_length=LONGEST_TEXT)]
 SecretText = Annotated[str, Field(max_length=LONGEST_SECRET)]
 # UTC with six decimals, exactly as the audit chain hashes it.

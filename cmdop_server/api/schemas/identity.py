@@ -1,24 +1,35 @@
 """Who asks, with which credential; sign-ins and token pairs."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from ninja import Schema
+from ninja import Field, Schema
 from pydantic import StrictBool
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import NotFound
 from cmdop_server.accounts.models import Account
 from cmdop_server.accounts.queries import account_by_id
-from cmdop_server.api.schemas.common import Body, BodyText, SecretText, Time, WorkspaceRef
+from cmdop_server.api.schemas.common import LONGEST_TEXT, Body, BodyText, SecretText, Time, WorkspaceRef
 from cmdop_server.api.schemas.workspaces import WorkspaceAnswer, shown_workspace
 from cmdop_server.credentials.authenticate import Proof
+from cmdop_server.credentials.devices import CLIENT_LENGTH
 from cmdop_server.credentials.models import TokenFamily
 from cmdop_server.credentials.queries import SignInSeen
 from cmdop_server.credentials.tokens import Pair, actor_of
 from cmdop_server.workspaces.queries import Seen, workspaces_of
-from cmdop_wire.vocab import Reach, Role, Scope, WorkspaceKind
+from cmdop_wire.vocab import GRANT_DEVICE_CODE, GRANT_REFRESH, GRANT_SIGN_IN_TOKEN, Reach, Role, Scope, WorkspaceKind
 
+ClientText = Annotated[
+    str, Field(max_length=LONGEST_TEXT, json_schema_extra={"pattern": "^[!-~]", "maxLength": CLIENT_LENGTH})
+]
+GrantText = Annotated[
+    str,
+    Field(
+        max_length=LONGEST_TEXT,
+        json_schema_extra={"enum": [GRANT_DEVICE_CODE, GRANT_REFRESH, GRANT_SIGN_IN_TOKEN]},
+    ),
+]
 CredentialKind = Literal["sign_in", "personal_key", "workspace_key"]
 
 
@@ -101,7 +112,7 @@ class FamilyPage(Schema):
 class DeviceRequest(Body):
     """Who wants to sign in, as the approval page will show it, and which workspace it has in mind."""
 
-    client: BodyText
+    client: ClientText
     workspace: BodyText = ""
 
 
@@ -119,11 +130,11 @@ class DeviceAnswer(Schema):
 class TokenRequest(Body):
     """One of three grants; which fields it needs depends on ``grant_type``."""
 
-    grant_type: BodyText
+    grant_type: GrantText
     device_code: SecretText | None = None
     refresh_token: SecretText | None = None
     token: SecretText | None = None
-    client: BodyText | None = None
+    client: ClientText | None = None
     workspace: BodyText | None = None
 
 

@@ -1,16 +1,24 @@
 """Keys: what may be seen of them, and how one is asked for."""
 
 from datetime import datetime
+from typing import Annotated
 
 from ninja import Field, Schema
 from pydantic import StrictInt
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.policy import Facts
-from cmdop_server.api.schemas.common import Body, BodyText, PageQuery, PersonRef, Time
+from cmdop_server.api.schemas.common import LONGEST_TEXT, Body, PageQuery, PersonRef, Time
+from cmdop_server.credentials.keys import LONGEST_LIFE, NAME_LENGTH, SHORTEST_LIFE
 from cmdop_server.credentials.models import Key
 from cmdop_server.credentials.queries import key_actions, state_of
 from cmdop_wire.vocab import RESERVED_SCOPES, Action, KeyKind, KeyState, Scope
+
+KeyNameText = Annotated[
+    str, Field(max_length=LONGEST_TEXT, json_schema_extra={"pattern": "^[!-~]", "maxLength": NAME_LENGTH})
+]
+ScopeText = Annotated[str, Field(max_length=LONGEST_TEXT, json_schema_extra={"enum": list(Scope)})]
+Life = Annotated[StrictInt, Field(json_schema_extra={"minimum": SHORTEST_LIFE, "maximum": LONGEST_LIFE})]
 
 
 class KeyAnswer(Schema):
@@ -58,9 +66,9 @@ class NewKey(Body):
     """A key to be; ``expires_in`` is in seconds, absent scopes are the defaults."""
 
     kind: KeyKind
-    name: BodyText
-    scopes: list[BodyText] | None = Field(None, max_length=50)
-    expires_in: StrictInt | None = None
+    name: KeyNameText
+    scopes: list[ScopeText] | None = Field(None, max_length=50)
+    expires_in: Life | None = None
 
 
 def shown_key(actor: Actor, facts: Facts, key: Key, now: datetime) -> KeyAnswer:

@@ -1,15 +1,27 @@
 """Workspaces, their members, defaults for new machines and quotas."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from ninja import Field, Schema
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.policy import Facts, authorized_actions
-from cmdop_server.api.schemas.common import Body, BodyText, PageQuery, QueryText, Quota, Time
+from cmdop_server.api.schemas.common import LONGEST_TEXT, Body, BodyText, PageQuery, QueryText, Quota, SlugText, Time
+from cmdop_server.workspaces.fields import DESCRIPTION_LENGTH, NAME_LENGTH
 from cmdop_server.workspaces.models import Membership, Workspace
+from cmdop_server.workspaces.plans import TEAM_PLANS
 from cmdop_server.workspaces.queries import Seen, member_actions
-from cmdop_wire.vocab import Action, GateMode, Plan, Role, WorkspaceKind, WorkspaceState
+from cmdop_wire.vocab import ROLE_ALIASES, Action, GateMode, Plan, Role, WorkspaceKind, WorkspaceState
+
+NameText = Annotated[
+    str, Field(max_length=LONGEST_TEXT, json_schema_extra={"pattern": "^[!-~]", "maxLength": NAME_LENGTH})
+]
+DescriptionText = Annotated[
+    str, Field(max_length=LONGEST_TEXT, json_schema_extra={"pattern": "^[ -~]*$", "maxLength": DESCRIPTION_LENGTH})
+]
+PlanText = Annotated[str, Field(max_length=LONGEST_TEXT, json_schema_extra={"enum": list(TEAM_PLANS)})]
+RoleText = Annotated[str, Field(max_length=LONGEST_TEXT, json_schema_extra={"enum": [*Role, *ROLE_ALIASES]})]
+GateModeText = Annotated[str, Field(max_length=LONGEST_TEXT, json_schema_extra={"enum": list(GateMode)})]
 
 
 class WorkspaceAnswer(Schema):
@@ -41,17 +53,17 @@ class WorkspacePage(Schema):
 class NewWorkspace(Body):
     """A team workspace to be; without a slug one is derived from the name."""
 
-    name: BodyText
-    slug: BodyText | None = None
-    plan: BodyText | None = None
+    name: NameText
+    slug: SlugText | None = None
+    plan: PlanText | None = None
 
 
 class WorkspaceChanges(Body):
     """What to change; absent or null fields stay as they are."""
 
-    name: BodyText | None = None
-    slug: BodyText | None = None
-    description: BodyText | None = None
+    name: NameText | None = None
+    slug: SlugText | None = None
+    description: DescriptionText | None = None
     timezone: BodyText | None = None
     locale: BodyText | None = None
 
@@ -99,7 +111,7 @@ class MemberQuery(PageQuery):
 class NewRole(Body):
     """The role a member is to have; aliases are understood."""
 
-    role: BodyText
+    role: RoleText
 
 
 class OnboardingAnswer(Schema):
@@ -116,7 +128,7 @@ class OnboardingChanges(Body):
 
     auto_tags: dict[str, str] | None = Field(None, max_length=100)
     name_pattern: BodyText | None = None
-    gate_mode: BodyText | None = None
+    gate_mode: GateModeText | None = None
     gate_rules: list[dict[str, Any]] | None = Field(None, max_length=1000)
 
 
