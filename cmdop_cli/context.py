@@ -61,7 +61,7 @@ class Call:
             self.check_credential()
         if declared.needs == "workspace":
             self._settle_workspace()
-        elif self.options.expect is not None:
+        elif self.options.expect is not None or (declared.needs == "account" and self.resolution.is_explicit):
             self.workspace()
 
     def _check_environment(self) -> None:
@@ -126,10 +126,12 @@ class Call:
 
     def emergency_output(self) -> Output:
         """Return an output for a line that was not understood, or whose settings cannot be read."""
+        if "output" not in self.__dict__ and wants_json(self.arguments, self.environ):
+            return Output("json", environ=self.environ)  # the line was not read to its end, where --json may stand
         try:
             return self.output
         except Exception:
-            return Output("json" if wants_json(self.arguments, self.environ) else None, environ=self.environ)
+            return Output(environ=self.environ)
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -316,6 +318,8 @@ class Call:
     def explain(self, failure: Failure) -> Failure:
         """Add to ``failure`` in which workspace it happened and why that one, as far as that is known."""
         resolution = self.__dict__.get("resolution")
+        if failure.code == Code.UNEXPECTED_WORKSPACE and not failure.hint and not self.options.workspace:
+            failure.hint = f"cmdop --workspace {resolution.expected} {self.line.removeprefix('cmdop ')}"
         if not isinstance(resolution, Resolution) or resolution.workspace is None:
             return failure
         place = self._place or resolution.workspace

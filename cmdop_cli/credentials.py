@@ -75,7 +75,8 @@ def client(call: "Call", place: Place | None = None) -> "AbstractAsyncContextMan
         return key_client(call, resolution.key.key.text)
     from cmdop_cli.entering import signed_in_client
 
-    must_enter = place is not None or call.declared.needs == "workspace"
+    # A workspace that was named is entered or refused, also where any other would do (D-22).
+    must_enter = place is not None or call.declared.needs == "workspace" or resolution.is_explicit
     return signed_in_client(call, place or resolution.workspace, enter=must_enter)
 
 
