@@ -9,7 +9,6 @@ from cmdop_server.access.errors import Refused
 from cmdop_server.config import VARIABLES
 from cmdop_server.management import opening, say
 from cmdop_server.refusal import Refusal
-from cmdop_server.supervisor import WORKER
 from cmdop_wire.vocab import Exit
 
 PROGRAM = "cmdop server"
@@ -175,7 +174,7 @@ def _backup(asked: argparse.Namespace) -> int:
 
 def _worker(asked: argparse.Namespace) -> int:
     _import_fast()
-    from cmdop_server.management.start import serve_as_worker  # noqa: PLC0415
+    from cmdop_server.management.serving import serve_as_worker  # noqa: PLC0415
 
     return serve_as_worker(asked.descriptor)
 
@@ -183,7 +182,7 @@ def _worker(asked: argparse.Namespace) -> int:
 def main(line: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; refusals and failures become text here and nowhere else."""
     words = sys.argv[1:] if line is None else line
-    if len(words) == 2 and words[0] == WORKER:
+    if len(words) == 2 and words[0] == opening.WORKER:
         asked = argparse.Namespace(run=_worker, as_json=False, descriptor=int(words[1]))
     else:
         asked = Grammar().read(words)

@@ -12,12 +12,13 @@ import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from cmdop_server.config import Config, Secret
 from cmdop_server.refusal import Refusal
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 SETTING = "CMDOP_DATA_DIR"
 SECRETS_FILE = "secrets.json"
@@ -216,8 +217,10 @@ def open_secrets(config: Config) -> Secrets:
     return made
 
 
-def lock(data_dir: Path) -> FileLock:
+def lock(data_dir: Path) -> "FileLock":
     """Return the lock that a running server holds for life; refuse when another one does."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - brings asyncio, which most commands do without
+
     held = FileLock(data_dir / "server.lock", mode=0o600)
     try:
         held.acquire(timeout=0)

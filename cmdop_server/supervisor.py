@@ -9,14 +9,12 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
 
-WORKER = "worker"  # the word on the line of `python -m cmdop_server` that only we use; not in the help
 READY = b"ready\n"
 RESTART_DELAY = 1.0  # seconds before replacing a worker that lived less long than this
 GRACE = 5.0  # seconds beyond the drain time before a worker is killed
@@ -33,9 +31,17 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps ``count`` workers alive until a signal asks for the end."""
+    """Keeps ``count`` workers, each running ``command``, alive until a signal asks for the end."""
 
-    def __init__(self, listener: socket.socket, count: int, drain_seconds: int, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        listener: socket.socket,
+        count: int,
+        drain_seconds: int,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._command = command
         self._listener = listener
         self._count = count
         self._drain_seconds = drain_seconds
@@ -71,7 +77,7 @@ class Supervisor:
 
     def _start(self) -> None:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "cmdop_server", WORKER, str(self._listener.fileno())],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[self._listener.fileno()],

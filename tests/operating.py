@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.processes import STOP_SECONDS, bare_environment, read_line, stop
 
 SCHEMA = "cmdop.server-"
@@ -124,3 +126,11 @@ def foreign_dir(folder: Path) -> Path:
     made.mkdir(mode=0o700)
     os.chown(made, 65_534, 65_534)
     return made
+
+
+@pytest.fixture(scope="session")
+def used_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with secrets and a database, as a server leaves it; for copying only."""
+    used = Host(tmp_path_factory.mktemp("used"))
+    used.json("migrate")
+    return used.data_dir

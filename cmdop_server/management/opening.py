@@ -4,13 +4,11 @@ import os
 import sys
 from collections.abc import Mapping
 
-import django
-from django.apps import apps
-
 from cmdop_server import data_dir
 from cmdop_server.config import Config, load, suspicious
-from cmdop_server.logs import configure
 from cmdop_server.management.say import note
+
+WORKER = "worker"  # the word on the line of ``python -m cmdop_server`` that only our supervisor uses; not in the help
 
 
 def private_process() -> None:
@@ -21,6 +19,8 @@ def private_process() -> None:
 def configuration() -> Config:
     """Return the configuration, warn of what looks like a typo, and switch the logs on."""
     config = load(os.environ)
+    from cmdop_server.logs import configure  # noqa: PLC0415 - a refused start is spared what logging loads
+
     configure(config.log_format, config.log_level)
     for name, meant in suspicious(os.environ):
         note(f"warning: {name} is no setting of the server; {meant} was meant?")
@@ -53,6 +53,9 @@ def django_ready(config: Config, *, migrate: bool) -> bool:
 def set_up_django() -> None:
     """Load the apps; Django reads the environment at this moment and never again."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "cmdop_server.settings"
+    import django  # noqa: PLC0415 - only commands that go on need it
+    from django.apps import apps  # noqa: PLC0415
+
     if not apps.ready:
         django.setup(set_prefix=False)
 

@@ -12,21 +12,15 @@ from pathlib import Path
 import pytest
 
 from cmdop_server.__main__ import main
-from tests.operating import Host, foreign_dir, fresh_secret
+from tests.operating import Host, foreign_dir, fresh_secret, used_dir
+
+__all__ = ["used_dir"]  # a fixture
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """A host with nothing on it."""
     return Host(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def used_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with secrets and a database, as a server leaves it; for copying only."""
-    used = Host(tmp_path_factory.mktemp("used"))
-    used.json("migrate")
-    return used.data_dir
 
 
 @pytest.fixture
