@@ -150,7 +150,13 @@ class Channels:
             timer.cancel()
         self._numbers = {number: other for number, other in self._numbers.items() if other != stream_id}
         self._numbers[frame.channel] = stream_id
-        for answer in each.channel.resume(frame.channel, received):
+        try:
+            answers = each.channel.resume(frame.channel, received)
+        except Malformed as problem:  # the caller's word is wrong, not the link's
+            self.outbox.put(frames.encode_json(Kind.REFUSED, frame.channel, code="gone", message=str(problem)))
+            self._give_up(stream_id)
+            return
+        for answer in answers:
             self.outbox.put(answer)
         each.on_room()
 

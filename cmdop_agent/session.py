@@ -109,18 +109,18 @@ class Channel:
         if not self.is_open:
             raise Malformed(f"{kind.name} before OPENED")
         if kind is Kind.INPUT:
-            self._input.take(len(frame.body))
-            return [Write(bytes(frame.body))]
+            new = self._input.take(*frames.data_of(frame))
+            return [Write(bytes(new))] if new else []
         if kind is Kind.END:
-            if frames.end_of(frame) is not Kind.INPUT:
+            of, offset = frames.end_of(frame)
+            if of is not Kind.INPUT:
                 raise Malformed("only INPUT ends towards the agent")
-            self._input.is_ended = True
-            return [EndInput()]
+            return [EndInput()] if self._input.end(offset) else []
         if kind is Kind.WINDOW:
             of, limit = frames.window_of(frame)
             if of not in self._output:
                 raise Malformed("a grant for what the agent does not send")
-            self._output[of].granted(limit, LIMITS.window)
+            self._output[of].granted(limit)
             return [Granted()]
         body = frames.body_of(frame)
         if kind is Kind.RESIZE:
@@ -149,13 +149,14 @@ class Channel:
 
     def output(self, kind: Kind, data: bytes) -> bytes | None:
         """Account for output that fits in ``room``; return its frame, or ``None`` while the link is away."""
-        self._output[kind].send(data)
-        return None if self.number is None else frames.encode(kind, self.number, data)
+        offset = self._output[kind].send(data)
+        return None if self.number is None else frames.encode_data(kind, self.number, offset, data)
 
     def end_output(self, kind: Kind) -> bytes | None:
         """Say that no more of ``kind`` follows."""
-        self._output[kind].is_ended = True
-        return None if self.number is None else frames.encode_end(self.number, kind)
+        sender = self._output[kind]
+        sender.is_ended = True
+        return None if self.number is None else frames.encode_end(self.number, kind, sender.sent)
 
     def consumed(self, size: int) -> bytes | None:
         """Account for input that the process took; return a grant when it is time for one."""
@@ -165,9 +166,13 @@ class Channel:
         return frames.encode_window(self.number, Kind.INPUT, limit)
 
     def exit(self, **fields: object) -> bytes | None:
-        """Return the last frame: status, signal, timed_out …; kept so that a resume can bring it again."""
+        """Return the last frame: status, signal, timed_out …; kept so that a resume can bring it again.
+
+        It tells how much was sent, so that nobody takes it for the end while something is still missing.
+        """
         self.is_over = True
-        self.exit_frame = msgspec.json.encode(fields)
+        sent = {kind.name: sender.sent for kind, sender in self._output.items()}
+        self.exit_frame = msgspec.json.encode({**fields, "sent": sent})
         return None if self.number is None else frames.encode(Kind.EXIT, self.number, self.exit_frame)
 
     def lost(self) -> None:
@@ -179,22 +184,20 @@ class Channel:
 
         ``Malformed`` when what it misses is no longer kept.
         """
+        again = [
+            (kind, offset, data)
+            for kind, sender in self._output.items()
+            for offset, data in sender.again(received.get(kind.name, 0))
+        ]
         self.number = number
-        limit = self._input.consumed + self._input.window
-        self._input.limit = limit
         answer = [
             self._json(Kind.RESUMED, stream_id=self.stream_id, received={"INPUT": self._input.received}),
-            frames.encode_window(number, Kind.INPUT, limit),
+            frames.encode_window(number, Kind.INPUT, self._input.limit),
         ]
-        for kind, sender in self._output.items():
-            offset = received.get(kind.name, 0)
-            for piece in sender.again(offset):
-                answer += [
-                    frames.encode(kind, number, piece[start : start + LIMITS.chunk])
-                    for start in range(0, len(piece), LIMITS.chunk)
-                ]
-            if sender.is_ended:
-                answer.append(frames.encode_end(number, kind))
+        answer += [frames.encode_data(kind, number, offset, data) for kind, offset, data in again]
+        answer += [
+            frames.encode_end(number, kind, sender.sent) for kind, sender in self._output.items() if sender.is_ended
+        ]
         if self.exit_frame is not None:
             answer.append(frames.encode(Kind.EXIT, number, self.exit_frame))
         return answer

@@ -1,7 +1,8 @@
 """Frames of the relay protocol: what the bytes of one websocket message mean, and who may send which when.
 
-One binary message is one frame: a type (1 byte), a channel (4 bytes, big-endian), a body. Data frames carry raw
-bytes, END and WINDOW small fixed bodies, all others one JSON object. No I/O; docs/protocol.md explains the words.
+One binary message is one frame: a type (1 byte), a channel (4 bytes, big-endian), a body. Data frames carry their
+offset and raw bytes, END and WINDOW small fixed bodies, all others one JSON object. No I/O; docs/protocol.md explains
+the words. Every data byte has an offset, so that one which comes twice after a resume is known for what it is.
 """
 
 import struct
@@ -15,8 +16,11 @@ LINK = 0  # channel 0 speaks of the link or stream itself
 STREAM = 1  # the one channel of a client stream
 
 _HEADER = struct.Struct("!BI")
-_WINDOW = struct.Struct("!BQ")
+_DATA = struct.Struct("!BIQ")
+_OFFSET = struct.Struct("!Q")
+_MARK = struct.Struct("!BQ")  # a data type and an offset
 HEADER_SIZE = _HEADER.size
+LARGEST_OFFSET = 2**63 - 1
 
 
 class Kind(IntEnum):
@@ -105,7 +109,12 @@ class Frame:
 
 def encode(kind: Kind, channel: int, body: bytes | memoryview = b"") -> bytes:
     """Return the message for one frame."""
-    return _HEADER.pack(kind, channel) + bytes(body)
+    return b"".join((_HEADER.pack(kind, channel), body))
+
+
+def encode_data(kind: Kind, channel: int, offset: int, data: bytes | memoryview) -> bytes:
+    """Return the message for a data frame; ``offset`` is that of its first byte since the channel opened."""
+    return b"".join((_DATA.pack(kind, channel, offset), data))
 
 
 def encode_json(kind: Kind, channel: int, **fields: Any) -> bytes:
@@ -115,8 +124,8 @@ def encode_json(kind: Kind, channel: int, **fields: Any) -> bytes:
     return _HEADER.pack(kind, channel) + msgspec.json.encode(fields)
 
 
-def decode(message: bytes) -> Frame:
-    """Return the frame in one binary message; ``Malformed`` when it is none or too large."""
+def decode(message: bytes | bytearray) -> Frame:
+    """Return the frame in one binary message, a view of it; ``Malformed`` when it is none or too large."""
     if not HEADER_SIZE <= len(message) <= LIMITS.frame:
         raise Malformed("a frame has 5 to 262144 bytes")
     number, channel = _HEADER.unpack_from(message)
@@ -142,29 +151,44 @@ def body_of(frame: Frame) -> dict[str, Any]:
     return body
 
 
+def data_of(frame: Frame) -> tuple[int, memoryview]:
+    """Return the offset and the bytes of a data frame; ``Malformed`` when it has no offset or a senseless one."""
+    body = memoryview(frame.body)
+    if len(body) < _OFFSET.size:
+        raise Malformed(f"the body of {frame.kind.name} begins with an offset")
+    (offset,) = _OFFSET.unpack_from(body)
+    if offset > LARGEST_OFFSET:
+        raise Malformed("an offset has 63 bits")
+    return offset, body[_OFFSET.size :]
+
+
 def encode_window(channel: int, of: Kind, offset: int) -> bytes:
     """Return a grant: the peer may send data of type ``of`` up to the absolute ``offset``."""
-    return _HEADER.pack(Kind.WINDOW, channel) + _WINDOW.pack(of, offset)
+    return _HEADER.pack(Kind.WINDOW, channel) + _MARK.pack(of, offset)
 
 
 def window_of(frame: Frame) -> tuple[Kind, int]:
     """Return which data type a WINDOW frame speaks of, and up to which offset; ``Malformed`` when it is none."""
-    if len(frame.body) != _WINDOW.size or frame.body[0] not in DATA:
-        raise Malformed("a WINDOW frame has a data type and an offset")
-    number, offset = _WINDOW.unpack(frame.body)
+    return _marked(frame)
+
+
+def encode_end(channel: int, of: Kind, offset: int) -> bytes:
+    """Return the mark that data of type ``of`` ends at ``offset``."""
+    return _HEADER.pack(Kind.END, channel) + _MARK.pack(of, offset)
+
+
+def end_of(frame: Frame) -> tuple[Kind, int]:
+    """Return which data type an END frame ends, and at which offset; ``Malformed`` when it is none."""
+    return _marked(frame)
+
+
+def _marked(frame: Frame) -> tuple[Kind, int]:
+    if len(frame.body) != _MARK.size or frame.body[0] not in DATA:
+        raise Malformed(f"the body of {frame.kind.name} is a data type and an offset")
+    number, offset = _MARK.unpack(frame.body)
+    if offset > LARGEST_OFFSET:
+        raise Malformed("an offset has 63 bits")
     return Kind(number), offset
-
-
-def encode_end(channel: int, of: Kind) -> bytes:
-    """Return the mark that no more data of type ``of`` follows."""
-    return _HEADER.pack(Kind.END, channel) + bytes([of])
-
-
-def end_of(frame: Frame) -> Kind:
-    """Return which data type an END frame ends."""
-    if len(frame.body) != 1 or frame.body[0] not in DATA:
-        raise Malformed("an END frame names a data type")
-    return Kind(frame.body[0])
 
 
 class Side(StrEnum):

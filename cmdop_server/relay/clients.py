@@ -159,6 +159,7 @@ class Client:
             raise Refused(ErrorCode.LIMIT_REACHED, "this session has as many observers as it may have")
         holder = Holder(self.caller.actor, action, self.socket)
         self.observer = Observer(holder, stream)
+        offset, recent = stream.context()
         self.socket.put(
             frames.encode_json(
                 Kind.OPENED,
@@ -166,9 +167,10 @@ class Client:
                 stream_id=stream.id,
                 machine=stream.machine_id,
                 observing=stream.operator.actor.label,
+                **{"from": {"OUTPUT": offset}},
             )
         )
-        self.observer.show(stream.context())
+        self.observer.show(offset, recent)
         stream.observers.add(self.observer)
         self.hub.records.observed(stream, self.caller.actor)
         self._watch_expiry(holder)

@@ -67,7 +67,6 @@ class Stream:
         self.is_opened = False
         self.is_over = False
         self.lost_at: float | None = None  # loop time when the operator's socket went without a close
-        self.is_behind = False  # output is dropped until the machine has answered a RESUME
         self.end_reason = ""
         self.exit: dict[str, object] = {}
         self.opening: dict[str, object] = {}  # what was asked for, for the record
@@ -82,41 +81,41 @@ class Stream:
     def from_machine(self, frame: Frame) -> None:
         """Forward one frame of the machine; ``Malformed`` when the machine may not send it."""
         kind = frame.kind
-        if kind is Kind.RESUMED:
-            self.is_behind = False
-            self._to_operator(kind, frame.body)
-        elif kind in (Kind.OUTPUT, Kind.ERROR):
-            self._output(kind, frame.body)
+        if kind in (Kind.OUTPUT, Kind.ERROR):
+            self._output(kind, frame)
         elif kind is Kind.EXIT:
             self._exit(frame)
         elif kind is Kind.WINDOW:
             if frames.window_of(frame)[0] is not Kind.INPUT:
                 raise Malformed("a machine grants input only")
             self._to_operator(kind, frame.body)
-        elif kind in (Kind.OPENED, Kind.REFUSED, Kind.NOTICE, Kind.END):
+        elif kind in (Kind.OPENED, Kind.REFUSED, Kind.NOTICE, Kind.END, Kind.RESUMED):
             self._to_operator(kind, frame.body)
         else:
             raise Malformed(f"a machine does not send {kind.name} on a channel")
 
-    def _output(self, kind: Kind, body: bytes | memoryview) -> None:
-        if self.is_behind:
-            return  # the machine keeps it, and sends it again when it is asked to
-        self._forwarded[kind] += len(body)
-        if self._forwarded[kind] > self._granted[kind]:
+    def _output(self, kind: Kind, frame: Frame) -> None:
+        # Bytes may come twice after a resume, and the operator drops those; observers must see each once.
+        offset, data = frames.data_of(frame)
+        seen, end = self._forwarded[kind], offset + len(data)
+        if end > self._granted[kind]:
             raise Malformed("output beyond the granted window")
-        if self.kind == "session":
-            self._remember(bytes(body))
+        if offset > seen:
+            raise Malformed("output is missing")
+        if self.kind == "session" and end > seen:
+            new = bytes(data[seen - offset :])
+            self._remember(new)
             for observer in list(self.observers):
-                observer.show(bytes(body))
-        self._to_operator(kind, body)
+                observer.show(seen, new)
+        self._forwarded[kind] = max(seen, end)
+        self._to_operator(kind, frame.body)
 
     def _exit(self, frame: Frame) -> None:
-        if not self.is_behind:
-            self.exit = frames.body_of(frame)
-            self.is_over = True
-            self._to_operator(Kind.EXIT, frame.body)
-            for observer in list(self.observers):
-                observer.holder.end("ended", CloseCode.DONE)
+        self.exit = frames.body_of(frame)
+        self.is_over = True
+        self._to_operator(Kind.EXIT, frame.body)
+        for observer in list(self.observers):
+            observer.holder.end("ended", CloseCode.DONE)
 
     def _to_operator(self, kind: Kind, body: bytes | memoryview) -> None:
         socket = self.operator.socket
@@ -173,16 +172,16 @@ class Stream:
         if received is None:
             received = {kind.name: count for kind, count in self._forwarded.items()}
         for kind in OUTPUTS:
-            self._forwarded[kind] = received.get(kind.name, 0)
-            self._granted[kind] = max(self._granted[kind], self._forwarded[kind] + LIMITS.window)
-        self.is_behind = True
+            count = received.get(kind.name, 0)
+            if count > self._forwarded[kind]:
+                raise Malformed("nobody can have received more than was forwarded")
+            self._granted[kind] = max(self._granted[kind], count + LIMITS.window)
         self.link.socket.put(frames.encode_json(Kind.RESUME, self.number, stream_id=self.id, received=received))
 
     def lose_operator(self, now: float) -> None:
         """Keep lease and shell: the operator's socket went without a close (D-26)."""
         self.operator.socket = None
         self.lost_at = now
-        self.is_behind = True
 
     def is_resumed_by(self, actor: "Actor", secret: str) -> bool:
         """Tell whether this is who was lost: same person or key, same sign-in, and the secret of OPENED."""
@@ -197,13 +196,14 @@ class Stream:
 
     def restore(self, received: dict[str, int]) -> None:
         """Take up, after a restart of the relay, a stream of which the operator has ``received`` so much."""
-        self.is_opened = self.is_behind = True
+        self.is_opened = True
         for kind in OUTPUTS:
             self._forwarded[kind] = received.get(kind.name, 0)
 
-    def context(self) -> bytes:
-        """Return the last output, for an observer who just came."""
-        return b"".join(self._context)[-CONTEXT:]
+    def context(self) -> tuple[int, bytes]:
+        """Return the last output, for an observer who just came, and the offset of its first byte."""
+        recent = b"".join(self._context)[-CONTEXT:]
+        return self._forwarded[Kind.OUTPUT] - len(recent), recent
 
     def close_channel(self, reason: str) -> None:
         """Tell the machine that the channel is done with: it ends the process group, or forgets what it kept."""
@@ -222,7 +222,7 @@ class Observer:
     _shown: int = 0
     _limit: int = field(default=LIMITS.window)
 
-    def show(self, data: bytes) -> None:
+    def show(self, offset: int, data: bytes) -> None:
         """Copy output to the observer; one who does not keep up is cut, so that nobody waits for them."""
         socket = self.holder.socket
         if socket is None or self.holder.is_fenced:
@@ -231,4 +231,4 @@ class Observer:
             self.holder.end("slow", CloseCode.SLOW)
             return
         for start in range(0, len(data), LIMITS.chunk):
-            socket.put(frames.encode(Kind.OUTPUT, STREAM, data[start : start + LIMITS.chunk]))
+            socket.put(frames.encode_data(Kind.OUTPUT, STREAM, offset + start, data[start : start + LIMITS.chunk]))
