@@ -4,13 +4,16 @@ Tables live once, in code: permissions in ``access.policy``, codes in ``vocab`` 
 here is edited by hand, and nothing made here is retyped elsewhere.
 """
 
+import contextlib
+import io
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Made by `make docs`; do not edit. -->\n\n"
@@ -74,22 +77,19 @@ def permissions() -> str:
 
 def errors() -> str:
     """Return every code with its HTTP status and the exit status it leads to."""
-    from cmdop_cli.failures import EXIT, Code
-    from cmdop_server.api.errors import HTTP_STATUS
-    from cmdop_wire.vocab import ErrorCode, Exit
+    from cmdop_cli.failures import EXIT
+    from cmdop_cli.meanings import EXIT_MEANINGS
+    from cmdop_server.api.statuses import HTTP_STATUS
+    from cmdop_wire.vocab import ErrorCode
 
     def status(code: str) -> str:
         return f"{int(EXIT[code])}"
 
     served = [[f"`{code}`", str(HTTP_STATUS[code]), status(code)] for code in ErrorCode]
-    local = [[f"`{code}`", status(code)] for code in Code]
+    local = [[f"`{code}`", status(code)] for code in EXIT if code not in HTTP_STATUS]
     exits = [
-        [
-            str(int(code)),
-            code.name.lower().replace("_", " "),
-            ", ".join(f"`{each}`" for each in EXIT if EXIT[each] is code),
-        ]
-        for code in Exit
+        [str(int(exit_)), meaning, ", ".join(f"`{code}`" for code in EXIT if EXIT[code] is exit_)]
+        for exit_, meaning in EXIT_MEANINGS.items()
     ]
     return (
         f"# Error codes and exit statuses\n\n{NOTE}"
@@ -109,24 +109,68 @@ def openapi() -> str:
     return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
 
 
-def _command(*arguments: str) -> str:
-    with tempfile.TemporaryDirectory() as home:
-        environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": home,
-            "CMDOP_CONFIG_DIR": home,
-            "COLUMNS": "80",
-            "LANG": "C.UTF-8",
-        }
-        command = [str(Path(sys.executable).parent / "cmdop"), *arguments]
-        return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout
+def _printed(*arguments: str) -> str:
+    """Return what ``cmdop`` prints for a line that needs neither state nor server, run in this process."""
+    from cmdop_cli.__main__ import main as run
+
+    out = io.StringIO()
+    with mock.patch.multiple(sys, argv=["cmdop", *arguments], stdout=out), contextlib.suppress(SystemExit):
+        run()
+    return out.getvalue()
+
+
+def _page(title: str, text: str) -> str:
+    return f"{title}\n\n```text\n{text.rstrip()}\n```\n\n"
+
+
+def _server_pages() -> str:
+    """Return the help of ``cmdop server``, which is the control plane's own and replaces the process."""
+    from argparse import ArgumentParser, _SubParsersAction
+
+    from cmdop_server.__main__ import Grammar
+
+    def pages(parser: ArgumentParser, level: str) -> Iterator[str]:
+        yield _page(f"{level} {parser.prog}", parser.format_help())
+        for action in parser._actions:
+            if isinstance(action, _SubParsersAction):
+                for verb in action.choices.values():
+                    yield from pages(verb, "###")
+
+    with mock.patch.dict(os.environ, COLUMNS="80"):
+        return "".join(pages(Grammar().parser, "##"))
 
 
 def cli() -> str:
-    """Return the manual of the command line."""
-    from cmdop_cli.reference import markdown
+    """Return the manual of the command line: the help of every command, as it is printed."""
+    from cmdop_cli.environment import VARIABLES
+    from cmdop_cli.meanings import EXIT_MEANINGS
+    from cmdop_cli.table import TABLE, Foreign, Noun
 
-    return markdown(NOTE)
+    text = f"# The command line\n\n{NOTE}What `--help` prints, command by command.\n\n"
+    text += _page("## cmdop", _printed("--help"))
+    for name, row in TABLE.items():
+        if row.hidden:
+            continue
+        if isinstance(row, Foreign):
+            text += _server_pages()
+            continue
+        text += _page(f"## cmdop {name}", _printed(name, "--help"))
+        for verb, entry in row.verbs.items() if isinstance(row, Noun) else ():
+            if not entry.hidden:
+                text += _page(f"### cmdop {name} {verb}", _printed(name, verb, "--help"))
+    variables = [[f"`{name}`", meaning] for name, meaning in VARIABLES.items()]
+    exits = [[str(int(status)), meaning] for status, meaning in EXIT_MEANINGS.items()]
+    return (
+        f"{text}## Environment\n\n{table(['variable', 'meaning'], variables)}\n"
+        f"## Exit statuses\n\n{table(['status', 'means'], exits)}"
+    )
+
+
+def completion(shell: str) -> str:
+    """Return the script that makes ``shell`` ask ``cmdop`` at every TAB."""
+    from cmdop_cli.completion_scripts import SCRIPTS
+
+    return SCRIPTS[shell].lstrip("\n")
 
 
 def documents() -> Iterator[tuple[str, Callable[[], str]]]:
@@ -136,14 +180,18 @@ def documents() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "docs/reference/openapi.json", openapi
     yield "docs/reference/cli.md", cli
     for shell, path in SHELLS.items():
-        yield path, lambda shell=shell: _command("completion", shell)
+        yield path, partial(completion, shell)
 
 
 def main() -> int:
     """Write every document, or with ``--check`` only compare; 1 when one was out of date."""
     only_check, late = "--check" in sys.argv[1:], 0
     with tempfile.TemporaryDirectory() as empty:
-        os.environ |= {"CMDOP_DATA_DIR": empty, "DJANGO_SETTINGS_MODULE": "cmdop_server.settings"}
+        os.environ |= {
+            "CMDOP_CONFIG_DIR": empty,
+            "CMDOP_DATA_DIR": empty,
+            "DJANGO_SETTINGS_MODULE": "cmdop_server.settings",
+        }
         import django
 
         django.setup()

@@ -1,0 +1,141 @@
+"""What must be true of the files themselves: no secrets, no machine's paths, nothing unfinished, files that fit."""
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from cmdop_wire import ids
+from tests.processes import REPOSITORY
+from tests.tools import tool
+
+PACKAGES = ("cmdop_wire", "cmdop_sdk", "cmdop_agent", "cmdop_cli", "cmdop_server")
+LONGEST_FILE = 360  # lines; about 300 is the habit
+MADE_UP_SECRETS = {"docs/reference/vectors.json", "tests/wire/test_vectors.py"}
+HERE = "tests/structure/test_repository.py"
+# Built from pieces, so that this file does not contain them.
+FORBIDDEN = {
+    "a path of somebody's machine": re.compile(r"(?<![\w.])/(?:wo" + "rk|ro" + r"ot)/\w|/tmp/pl" + "an"),
+    "an unfinished place": re.compile(
+        r"\b(?:TO" + "DO|FIX" + "ME|XX" + "X|HA" + "CK)\\b|raise NotImplemented" + "Error"
+    ),
+    "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE " + "KEY-----"),
+    "a package index": re.compile(r"(?:pypi|files\.pythonhosted|registry\.npmjs)" + r"\.org|--index-u" + "rl"),
+}
+SKIPS = re.compile(r"pytest\.(?:mark\.)?(?:skip|skipif|importorskip|xfail)\b|unittest\.skip")
+POOR_NAMES = re.compile(r"^(?:managers?|helpers?|utils?|misc|data|handles?|handlers?)$")
+
+
+@cache
+def tracked() -> tuple[str, ...]:
+    """Return what belongs to the repository, committed or about to be, relative to its root."""
+    listed = subprocess.run(
+        [tool("git"), "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, check=True, capture_output=True, text=True,
+    ).stdout.split("\n")  # fmt: skip
+    return tuple(name for name in listed if name and (REPOSITORY / name).is_file())
+
+
+@cache
+def text_of(name: str) -> str:
+    """Return a file's text, empty for what is no text."""
+    try:
+        return (REPOSITORY / name).read_text("utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def code(name: str) -> ast.Module:
+    """Return a Python file, parsed."""
+    return ast.parse(text_of(name), name)
+
+
+PRODUCT = [name for name in tracked() if name.endswith(".py") and name.split("/")[0] in PACKAGES]
+WRITTEN = [name for name in PRODUCT if "/migrations/" not in name and text_of(name).strip()]
+TESTS = [name for name in tracked() if name.endswith(".py") and name.startswith("tests/")]
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_holds(what: str) -> None:
+    found = [
+        f"{name}:{number}: {line.strip()[:120]}"
+        for name in tracked()
+        if name not in (HERE, "completions/_cmdop")
+        for number, line in enumerate(text_of(name).splitlines(), 1)
+        if FORBIDDEN[what].search(line)
+    ]
+    assert found == []
+
+
+def test_no_file_holds_a_real_secret() -> None:
+    candidates = re.compile(r"\bcmd(?:[a-z]{2})?_[A-Za-z0-9_-]{36,110}")
+
+    def is_real(text: str) -> bool:
+        try:
+            ids.parse_key(text)
+        except ValueError:
+            return ids.token_kind(text) is not None
+        return True
+
+    found = [
+        name
+        for name in tracked()
+        if name not in MADE_UP_SECRETS and any(is_real(text) for text in candidates.findall(text_of(name)))
+    ]
+    assert found == []
+
+
+def test_no_test_is_skipped_and_none_sleeps_to_be_in_time() -> None:
+    assert [name for name in TESTS if name != HERE and SKIPS.search(text_of(name))] == []
+
+
+@pytest.mark.parametrize("name", PRODUCT)
+def test_a_file_fits_in_a_head(name: str) -> None:
+    if "/migrations/" not in name:
+        assert len(text_of(name).splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_module_and_its_public_parts_say_what_they_are(name: str) -> None:
+    module = code(name)
+    silent = [] if ast.get_docstring(module) else ["the module"]
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node):
+            silent += [] if node.name in ("Meta", "Config") else [node.name]
+    for owner in [module, *(node for node in module.body if isinstance(node, ast.ClassDef))]:
+        if isinstance(owner, ast.ClassDef) and owner.name.startswith("_"):
+            continue
+        for node in owner.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                is_overload = any(
+                    "overload" in ast.dump(each) or "setter" in ast.dump(each) for each in node.decorator_list
+                )
+                if not is_overload and not ast.get_docstring(node):
+                    silent.append(node.name)
+    assert silent == []
+
+
+def test_names_say_what_a_thing_is() -> None:
+    poor = [name for name in PRODUCT if POOR_NAMES.match(Path(name).stem)]
+    for name in WRITTEN:
+        poor += [
+            f"{name}: {node.name}"
+            for node in ast.walk(code(name))
+            if isinstance(node, ast.ClassDef) and re.search(r"(?:Manager|Helper|Util|Utils|Handler)$", node.name)
+            if node.name != "AccountManager"  # Django's word, Django's contract
+        ]
+    assert poor == []
+
+
+def test_only_one_place_prints_to_people() -> None:
+    allowed = {"cmdop_cli/output.py", "cmdop_server/management/say.py"}
+    printing = {
+        name
+        for name in WRITTEN
+        for node in ast.walk(code(name))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    }
+    assert printing - allowed == set()
