@@ -5,10 +5,14 @@ CMDOPError
 │   └── GrantError             authorization_pending · slow_down · access_denied · expired_token · invalid_grant
 │                              · unsupported_grant_type (RFC 8628 §3.5, RFC 6749 §5.2)
 ├── PermissionDenied           forbidden
+│   └── GateDenied             gate_denied · approval_unavailable (D-25)
 ├── NotFound                   not_found
 ├── Gone                       gone
-├── Conflict                   conflict · slug_taken · name_taken · last_owner · personal_workspace
-│   └── LimitReached           limit_reached
+├── Conflict                   conflict · slug_taken · name_taken · last_owner · personal_workspace · hostname_taken
+│   │                          · duplicate_credential
+│   ├── LimitReached           limit_reached
+│   └── SessionConflict        session_conflict (D-26)
+├── AgentOffline               agent_offline
 ├── InvalidRequest             malformed · invalid · method_not_allowed · too_large · unsupported_media_type
 │                              · idempotency_mismatch
 ├── RateLimited                rate_limited
@@ -102,6 +106,12 @@ class PermissionDenied(CMDOPError):
     default_code = ErrorCode.FORBIDDEN
 
 
+class GateDenied(PermissionDenied):
+    """The machine's own gate is against it; the message names the rule or mode that decided (D-25)."""
+
+    default_code = ErrorCode.GATE_DENIED
+
+
 class NotFound(CMDOPError):
     """There is no such object for this credential (D-9)."""
 
@@ -124,6 +134,19 @@ class LimitReached(Conflict):
     """A cap of the plan or of D-12 is reached."""
 
     default_code = ErrorCode.LIMIT_REACHED
+
+
+class SessionConflict(Conflict):
+    """Somebody else has the machine's one active session; ``details["holder"]`` names them (D-26)."""
+
+    default_code = ErrorCode.SESSION_CONFLICT
+
+
+class AgentOffline(CMDOPError):
+    """The machine is registered, but its agent is not connected now."""
+
+    default_code = ErrorCode.AGENT_OFFLINE
+    is_transient = True
 
 
 class InvalidRequest(CMDOPError):
@@ -200,6 +223,12 @@ BY_CODE: dict[ErrorCode, type[CMDOPError]] = {
     ErrorCode.LIMIT_REACHED: LimitReached,
     ErrorCode.LAST_OWNER: Conflict,
     ErrorCode.PERSONAL_WORKSPACE: Conflict,
+    ErrorCode.HOSTNAME_TAKEN: Conflict,
+    ErrorCode.DUPLICATE_CREDENTIAL: Conflict,
+    ErrorCode.SESSION_CONFLICT: SessionConflict,
+    ErrorCode.AGENT_OFFLINE: AgentOffline,
+    ErrorCode.GATE_DENIED: GateDenied,
+    ErrorCode.APPROVAL_UNAVAILABLE: GateDenied,
     ErrorCode.GONE: Gone,
     ErrorCode.TOO_LARGE: InvalidRequest,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: InvalidRequest,

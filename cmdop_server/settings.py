@@ -51,6 +51,8 @@ INSTALLED_APPS = [
     "cmdop_server.accounts",
     "cmdop_server.workspaces",
     "cmdop_server.credentials",
+    "cmdop_server.machines",
+    "cmdop_server.sessions",
     "cmdop_server.api",
 ]
 MIDDLEWARE = [

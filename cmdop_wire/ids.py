@@ -22,6 +22,7 @@ ID_PREFIXES = {
     "webhook": "whk",
     "sign_in": "sig",
     "family": "fam",
+    "join_token": "jtk",
 }
 SLUG_LENGTH = 63
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -39,7 +40,15 @@ RESERVED_SLUGS = frozenset(
 SECRET_LENGTH = 30  # base62 characters: log2(62**30) ≥ 178 random bits (D-11)
 CHECKSUM_LENGTH = 6
 KEY_PREFIX = "cmd"
-TOKEN_PREFIXES = {"access": "cmdat", "refresh": "cmdrt", "device": "cmddc", "sign_in": "cmdst"}
+TOKEN_PREFIXES = {
+    "access": "cmdat",
+    "refresh": "cmdrt",
+    "device": "cmddc",
+    "sign_in": "cmdst",
+    "machine": "cmdmc",
+    "join": "cmdjt",
+    "ticket": "cmdtk",
+}
 _TAIL = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}")
 
 USER_CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, no look-alikes; 20**8 ≥ 34.5 bits
@@ -188,7 +197,7 @@ def token_kind(text: str) -> str | None:
     return kind
 
 
-_SECRET = re.compile(r"(cmd_[a-z0-9-]{1,63}_|cmd(?:at|rt|dc|st)_)([0-9A-Za-z]{4})[0-9A-Za-z]{8,}")
+_SECRET = re.compile(r"(cmd_[a-z0-9-]{1,63}_|cmd(?:at|rt|dc|st|mc|jt|tk)_)([0-9A-Za-z]{4})[0-9A-Za-z]{8,}")
 
 
 def mask(text: str) -> str:

@@ -145,6 +145,29 @@ class KeyState(StrEnum):
     REVOKED = "revoked"
 
 
+class MachineState(StrEnum):
+    """Whether a machine's agent was heard of within 90 seconds and has not said goodbye (D-28)."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class SessionState(StrEnum):
+    """A machine has at most one active session (D-26)."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+class JoinTokenState(StrEnum):
+    """A join token registers one machine, within a day at most."""
+
+    LIVE = "live"
+    REDEEMED = "redeemed"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 class GateMode(StrEnum):
     """The permission check on the machine itself (D-25)."""
 
@@ -198,6 +221,12 @@ class ErrorCode(StrEnum):
     LIMIT_REACHED = "limit_reached"
     LAST_OWNER = "last_owner"
     PERSONAL_WORKSPACE = "personal_workspace"
+    HOSTNAME_TAKEN = "hostname_taken"
+    DUPLICATE_CREDENTIAL = "duplicate_credential"
+    SESSION_CONFLICT = "session_conflict"
+    AGENT_OFFLINE = "agent_offline"
+    GATE_DENIED = "gate_denied"
+    APPROVAL_UNAVAILABLE = "approval_unavailable"
     GONE = "gone"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"

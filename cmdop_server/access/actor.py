@@ -12,6 +12,8 @@ class ActorKind(StrEnum):
     ACCOUNT = "account"  # a person: access token or cabinet session
     PERSONAL_KEY = "personal_key"
     WORKSPACE_KEY = "workspace_key"
+    JOIN_TOKEN = "join_token"  # registers one machine, nothing else  # noqa: S105 - a kind, no secret
+    MACHINE = "machine"  # an agent on its own link: tells what happened there, may ask for nothing
     OPERATOR = "operator"  # someone on the server's host (D-5a)
     SYSTEM = "system"  # background work
 
@@ -28,7 +30,7 @@ class Actor:
     kind: ActorKind
     account_id: str | None = None
     label: str = ""  # e-mail or key name, for the audit log
-    credential_id: str | None = None  # key_…, fam_… or None
+    credential_id: str | None = None  # key_…, fam_…, jtk_…, mch_… or None
     workspace_id: str | None = None
     scopes: frozenset[Scope] | None = None  # None: not a key, no narrowing
     sign_in_id: str | None = None
@@ -44,7 +46,7 @@ class Actor:
     @property
     def id(self) -> str:
         """Return the id that the audit log and the rate limiter know this actor by."""
-        if self.is_key:
+        if self.is_key or self.kind in (ActorKind.JOIN_TOKEN, ActorKind.MACHINE):
             return self.credential_id or ""
         return self.account_id or self.kind.value
 

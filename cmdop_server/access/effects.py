@@ -61,6 +61,43 @@ class CredentialRevoked(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class MachineRemoved(Effect):
+    """The machine is about to be no more: its link, its sessions and its credential end."""
+
+    workspace_id: str
+    machine_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineMoved(Effect):
+    """The machine belongs to workspace ``target_id`` now: its sessions end, its link is made anew there (D-20)."""
+
+    workspace_id: str  # where it was
+    target_id: str
+    machine_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCredentialChanged(Effect):
+    """The machine's old credential is dead, and with it a link that was opened with it (D-5).
+
+    ``is_replaced``: another machine, or a wiped one, took the name over; nothing of the old one lives on.
+    """
+
+    workspace_id: str
+    machine_id: str
+    is_replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTerminated(Effect):
+    """Somebody ended the session on purpose: whoever is in it is out at once."""
+
+    workspace_id: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecorded(Effect):
     """An event was written to a workspace's audit log."""
 

@@ -84,6 +84,9 @@ SCOPE_ACTIONS: dict[Scope, frozenset[Action]] = {
 # A workspace key belongs to nobody, so no role bounds it; it never reaches above an admin.
 WORKSPACE_KEY_CEILING = ROLE_ACTIONS[Role.ADMIN]
 
+# Whoever made a join token was asked for machine.enroll; the token itself brings one machine in.
+JOIN_TOKEN_CEILING = frozenset({Action.MACHINE_REGISTER})
+
 PENDING_ACTIONS = frozenset({Action.WORKSPACE_VIEW, Action.WORKSPACE_RESTORE})
 
 
@@ -120,6 +123,8 @@ def decide(actor: Actor, action: Action, facts: Facts) -> Decision:
         return _STRANGER
     if actor.kind is ActorKind.WORKSPACE_KEY:
         ceiling, whose = WORKSPACE_KEY_CEILING, "a workspace key"
+    elif actor.kind is ActorKind.JOIN_TOKEN:
+        ceiling, whose = JOIN_TOKEN_CEILING, "a join token"
     elif facts.role is None:
         return _STRANGER
     else:

@@ -12,16 +12,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from cmdop_server.access.actor import Actor, ActorKind
 from cmdop_server.access.errors import Unauthenticated
-from cmdop_server.credentials.models import Key, Token
+from cmdop_server.credentials.models import Key, Token, TokenFamily
 from cmdop_server.credentials.queries import in_state
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.credentials.tokens import actor_of
-from cmdop_wire.ids import KEY_PREFIX, parse_key, token_kind
+from cmdop_wire.ids import KEY_PREFIX, is_id, parse_key, token_kind
 from cmdop_wire.vocab import KeyKind, KeyState, Scope
 
 if TYPE_CHECKING:
@@ -67,6 +67,34 @@ def prove(text: str, *, address: str, request_id: str) -> Proof:
     raise Unauthenticated("no usable credential", hint="cmdop login")
 
 
+def actor_from_credential(credential_id: str, *, address: str, request_id: str) -> Actor:
+    """Return who the key or token family with this id stands for now; ``Unauthenticated`` when it is dead.
+
+    For what was handed out to a credential and is redeemed later: tickets, join tokens.
+    """
+    now = timezone.now()
+    if is_id(credential_id, "key"):
+        key = _live_keys(now).filter(public_id=credential_id).first()
+        if key is not None:
+            return _actor_of(key, address, request_id)
+    elif is_id(credential_id, "family"):
+        family = (
+            TokenFamily.objects.select_related("sign_in__account", "workspace")
+            .filter(
+                public_id=credential_id,
+                revoked_at=None,
+                sign_in__ended_at=None,
+                sign_in__expires_at__gt=now,
+                sign_in__account__is_active=True,
+                sign_in__account__memberships__workspace=F("workspace"),
+            )
+            .first()
+        )
+        if family is not None:
+            return actor_of(family, address=address, request_id=request_id)
+    raise Unauthenticated("no usable credential", hint="cmdop login")
+
+
 def _live_token(text: str, now: datetime) -> Token | None:
     return (
         Token.objects.select_related("family__sign_in__account", "family__workspace")
@@ -89,14 +117,13 @@ def _live_key(text: str, now: datetime) -> Key | None:
         parse_key(text)
     except ValueError:
         return None
-    return (
-        Key.objects.select_related("workspace", "owner")
-        .filter(
-            Q(kind=KeyKind.WORKSPACE) | Q(owner__is_active=True, owner__memberships__workspace=F("workspace")),
-            in_state(KeyState.LIVE, now),
-            secret_hash=keyed_hash(text),
-        )
-        .first()
+    return _live_keys(now).filter(secret_hash=keyed_hash(text)).first()
+
+
+def _live_keys(now: datetime) -> QuerySet[Key]:
+    return Key.objects.select_related("workspace", "owner").filter(
+        Q(kind=KeyKind.WORKSPACE) | Q(owner__is_active=True, owner__memberships__workspace=F("workspace")),
+        in_state(KeyState.LIVE, now),
     )
 
 

@@ -7,7 +7,7 @@ writers on the workspace's row, SQLite has one writer at a time (IMMEDIATE trans
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -68,6 +68,32 @@ def changing(actor: Actor, ref: str, action: Action) -> Iterator[Change]:
         yield change
         if not change._is_settled:
             raise AssertionError(f"{action} changed a workspace without an event")
+
+
+class Asked(NamedTuple):
+    """One side of a change that concerns two workspaces: who asks there, for what."""
+
+    actor: Actor
+    ref: str
+    action: Action
+
+
+@contextmanager
+def changing_both(source: Asked, target: Asked) -> Iterator[tuple[Change, Change]]:
+    """Do what ``changing`` does in two different workspaces at once; both doors are asked before any lock is taken.
+
+    The workspaces are locked in the order of their ids, so that two such changes never wait for each other.
+    """
+    sides = [(side, workspace_for(*side).workspace.public_id) for side in (source, target)]
+    with transaction.atomic():
+        locked = {
+            public_id: _locked(side.actor, public_id, side.action)
+            for side, public_id in sorted(sides, key=lambda each: each[1])
+        }
+        changes = locked[sides[0][1]], locked[sides[1][1]]
+        yield changes
+        if not all(change._is_settled for change in changes):
+            raise AssertionError(f"{source.action} changed two workspaces without an event in each")
 
 
 def _locked(actor: Actor, public_id: str, action: Action) -> Change:

@@ -17,15 +17,15 @@ RULES = 200
 MATCH_LENGTH = 500
 
 
-def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def checked_tags(tags: Mapping[str, str], *, field: str = "auto_tags") -> dict[str, str]:
     """Return at most 20 tags: keys of lower-case letters, digits and ``._/-``, values of letters, digits, ``._-``."""
     if len(tags) > TAGS:
-        raise Invalid(f"at most {TAGS} tags", field="auto_tags")
+        raise Invalid(f"at most {TAGS} tags", field=field)
     for key, value in tags.items():
         if not (isinstance(key, str) and TAG_KEY.fullmatch(key)):
-            raise Invalid("a tag's key is 1 to 63 lower-case letters, digits, dots, dashes …", field="auto_tags")
+            raise Invalid("a tag's key is 1 to 63 lower-case letters, digits, dots, dashes …", field=field)
         if not (isinstance(value, str) and TAG_VALUE.fullmatch(value)):
-            raise Invalid("a tag's value is 1 to 63 letters, digits, dots and dashes", field="auto_tags")
+            raise Invalid("a tag's value is 1 to 63 letters, digits, dots and dashes", field=field)
     return dict(tags)
 
 

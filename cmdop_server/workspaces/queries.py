@@ -3,11 +3,11 @@
 A stranger and a random id take the same path to the same «no such workspace» (D-9).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from django.db.models import CharField, Count, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import CharField, Count, IntegerField, Model, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from cmdop_server.access.actor import Actor, ActorKind
@@ -24,13 +24,15 @@ from cmdop_wire.vocab import Action, Reach, Role, WorkspaceKind, WorkspaceState
 class Seen:
     """A workspace as one actor sees it: with the facts that decisions are made of, and its number of members.
 
-    ``role`` is ``None`` for a workspace key and for the operator.
+    ``role`` is ``None`` for a workspace key and for the operator. ``machines`` is counted only where it will be
+    shown, because there may be ten thousand of them; ``None`` elsewhere.
     """
 
     workspace: Workspace
     facts: Facts
     role: Role | None
     members: int = field(compare=False, default=0)
+    machines: int | None = field(compare=False, default=None)
 
 
 class SlugPreview(NamedTuple):
@@ -47,22 +49,29 @@ def _named(ref: str) -> QuerySet[Workspace]:
     return Workspace.objects.filter(slug=ref) if is_slug(ref) else Workspace.objects.none()
 
 
-def _with_facts(rows: QuerySet[Workspace], actor: Actor) -> QuerySet[Workspace]:
+def _with_facts(rows: QuerySet[Workspace], actor: Actor, *, with_machines: bool) -> QuerySet[Workspace]:
     own = Membership.objects.filter(workspace=OuterRef("pk"), account__public_id=actor.account_id)
-    all_of_it = Membership.objects.filter(workspace=OuterRef("pk")).order_by().values("workspace")
     return rows.annotate(
         own_role=Subquery(own.values("role")[:1]) if actor.account_id else Value(None, output_field=CharField()),
-        member_count=Coalesce(
-            Subquery(all_of_it.annotate(count=Count("pk")).values("count"), output_field=IntegerField()), 0
-        ),
+        member_count=_count_of("memberships"),
+        # An upper app's rows, known here by the name of their relation only.
+        machine_count=_count_of("machines") if with_machines else Value(None, output_field=IntegerField()),
     )
+
+
+def _count_of(relation: str) -> Coalesce:
+    """Return how many rows refer to a workspace through ``relation``, counted beside it rather than joined to it."""
+    rows = cast(type[Model], Workspace._meta.get_field(relation).related_model)
+    all_of_it = rows._default_manager.filter(workspace=OuterRef("pk")).order_by().values("workspace")
+    return Coalesce(Subquery(all_of_it.annotate(count=Count("pk")).values("count"), output_field=IntegerField()), 0)
 
 
 def _seen(actor: Actor, workspace: Workspace) -> Seen:
     stored: str | None = workspace.own_role  # type: ignore[attr-defined] # annotated in _with_facts
     members: int = workspace.member_count  # type: ignore[attr-defined]
+    machines: int | None = workspace.machine_count  # type: ignore[attr-defined]
     facts = facts_about(actor, workspace, Role(stored) if stored else None)
-    return Seen(workspace, facts, facts.role, members)
+    return Seen(workspace, facts, facts.role, members, machines)
 
 
 def facts_about(actor: Actor, workspace: Workspace, role: Role | None) -> Facts:
@@ -83,12 +92,12 @@ def check(actor: Actor, action: Action, seen_workspace: Workspace, facts: Facts)
         raise Forbidden(actor, action, seen_workspace.public_id, decision.reason)
 
 
-def workspace_for(actor: Actor, ref: str, action: Action) -> Seen:
+def workspace_for(actor: Actor, ref: str, action: Action, *, with_machines: bool = False) -> Seen:
     """Return the workspace with this id or slug for an actor who may do ``action`` in it, in one query.
 
     Raises ``NotFound`` for strangers and unknown names alike, ``Forbidden`` for members without the right (D-9).
     """
-    workspace = _with_facts(_named(ref), actor).first()
+    workspace = _with_facts(_named(ref), actor, with_machines=with_machines).first()
     if workspace is None:
         raise NotFound("workspace")
     seen = _seen(actor, workspace)
@@ -102,7 +111,7 @@ def workspaces_of(actor: Actor) -> list[Seen]:
     One for a key or a sign-in for one workspace; all memberships for a cabinet session or a sign-in for all (D-16);
     everything for the operator.
     """
-    rows = _with_facts(Workspace.objects.all(), actor).order_by("slug")
+    rows = _with_facts(Workspace.objects.all(), actor, with_machines=True).order_by("slug")
     if actor.workspace_id is not None and (actor.is_key or actor.reach is not Reach.ALL):
         rows = rows.filter(public_id=actor.workspace_id)
     elif actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM):
@@ -111,7 +120,7 @@ def workspaces_of(actor: Actor) -> list[Seen]:
     for workspace in rows:
         seen = _seen(actor, workspace)
         if not actor.is_key:  # a sign-in for all enters each of its workspaces through a family bound to it
-            seen = Seen(workspace, Facts(seen.role, seen.facts.state), seen.role, seen.members)
+            seen = replace(seen, facts=Facts(seen.role, seen.facts.state))
         if decide(actor, Action.WORKSPACE_VIEW, seen.facts).visible:
             found.append(seen)
     return found

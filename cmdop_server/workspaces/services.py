@@ -47,7 +47,7 @@ def create_workspace(actor: Actor, *, name: str, slug: str | None = None, plan: 
     wanted, chosen_plan = chosen_slug(clean, slug), fields.checked_team_plan(plan)
     again = f"cmdop workspace create {shlex.quote(clean)} --slug"
     workspace = found(actor, founder, clean, wanted, WorkspaceKind.TEAM, chosen_plan, command=again)
-    return Seen(workspace, Facts(Role.OWNER), Role.OWNER, 1)
+    return Seen(workspace, Facts(Role.OWNER), Role.OWNER, members=1, machines=0)
 
 
 def found(
@@ -157,4 +157,5 @@ _FIELD_OF_COLUMN = {
 
 
 def _as_seen(change: Change) -> Seen:
-    return Seen(change.workspace, change.facts, change.role, change.workspace.memberships.count())
+    workspace = change.workspace
+    return Seen(workspace, change.facts, change.role, workspace.memberships.count(), workspace.machines.count())

@@ -15,7 +15,10 @@ FAMILIES = {
     "PermissionDenied": "forbidden",
     "NotFound": "not_found",
     "Gone": "gone",
-    "Conflict": "conflict slug_taken name_taken last_owner personal_workspace",
+    "GateDenied": "gate_denied approval_unavailable",
+    "Conflict": "conflict slug_taken name_taken last_owner personal_workspace hostname_taken duplicate_credential",
+    "SessionConflict": "session_conflict",
+    "AgentOffline": "agent_offline",
     "LimitReached": "limit_reached",
     "InvalidRequest": "malformed invalid method_not_allowed too_large unsupported_media_type idempotency_mismatch",
     "RateLimited": "rate_limited",
@@ -95,7 +98,9 @@ def test_wrong_kinds_inside_the_envelope_do_not_break_it() -> None:
 
 def test_what_may_pass_by_itself_is_transient() -> None:
     transient = {code for code in ErrorCode if error_from(400, envelope(code), None).transient}
-    assert transient == {"rate_limited", "unavailable", "internal", "authorization_pending", "slow_down"}
+    assert transient == {
+        "rate_limited", "unavailable", "internal", "agent_offline", "authorization_pending", "slow_down",
+    }  # fmt: skip
 
 
 def test_the_wait_that_a_server_asks_for_is_kept() -> None:

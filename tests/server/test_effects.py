@@ -14,9 +14,17 @@ REVIEWED = {
         "cmdop_server.workspaces.personal.record_password_change",
         "cmdop_server.credentials.reactions.end_other_sign_ins",
     ],
-    "MemberRemoved": ["cmdop_server.credentials.reactions.end_what_the_member_held"],
+    "MemberRemoved": [
+        "cmdop_server.credentials.reactions.end_what_the_member_held",
+        "cmdop_server.machines.reactions.revoke_join_tokens",
+        "cmdop_server.sessions.reactions.end_what_the_member_operated",
+    ],
     "RoleChanged": [],
     "CredentialRevoked": [],
+    "MachineRemoved": ["cmdop_server.sessions.reactions.end_on_removed_machine"],
+    "MachineMoved": ["cmdop_server.sessions.reactions.end_on_moved_machine"],
+    "MachineCredentialChanged": ["cmdop_server.sessions.reactions.end_on_replaced_machine"],
+    "SessionTerminated": [],
     "EventRecorded": [],
 }
 

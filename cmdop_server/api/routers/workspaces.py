@@ -70,7 +70,7 @@ def preview_slug(request: HttpRequest, query: Query[SlugQuery]) -> SlugAnswer:  
 def show_workspace(request: HttpRequest, ws: str) -> WorkspaceAnswer:
     """Show one workspace, by id or slug."""
     actor = actor_of(request)
-    return shown_workspace(actor, queries.workspace_for(actor, ws, Action.WORKSPACE_VIEW))
+    return shown_workspace(actor, queries.workspace_for(actor, ws, Action.WORKSPACE_VIEW, with_machines=True))
 
 
 @operation(router, "PATCH", "/workspaces/{ws}", action=Action.SETTINGS_EDIT, answers=WorkspaceAnswer)
@@ -83,12 +83,12 @@ def update_workspace(request: HttpRequest, ws: str, body: WorkspaceChanges) -> W
 @operation(router, "GET", "/workspaces/{ws}/usage", action=Action.WORKSPACE_VIEW, answers=UsageAnswer)
 def show_usage(request: HttpRequest, ws: str) -> UsageAnswer:
     """Show the plan and how much of its limits is used."""
-    seen = queries.workspace_for(actor_of(request), ws, Action.WORKSPACE_VIEW)
+    seen = queries.workspace_for(actor_of(request), ws, Action.WORKSPACE_VIEW, with_machines=True)
     limits, keys = LIMITS[Plan(seen.workspace.plan)], key_usage(actor_of(request), seen)
     return UsageAnswer(
         plan=Plan(seen.workspace.plan),
         members=Quota(used=seen.members, limit=limits.members),
-        machines=Quota(used=0, limit=limits.machines),
+        machines=Quota(used=seen.machines or 0, limit=limits.machines),
         workspace_keys=Quota(used=keys[KeyKind.WORKSPACE].used, limit=keys[KeyKind.WORKSPACE].limit),
         personal_keys=Quota(used=keys[KeyKind.PERSONAL].used, limit=keys[KeyKind.PERSONAL].limit),
     )

@@ -157,7 +157,7 @@ def shown_workspace(actor: Actor, seen: Seen) -> WorkspaceAnswer:
         locale=workspace.locale,
         role=seen.role,
         members=seen.members,
-        machines=0,
+        machines=seen.machines or 0,
         created_at=workspace.created_at,
         authorized_actions=authorized_actions(actor, seen.facts),
     )

@@ -1,0 +1,80 @@
+"""Tickets: a credential's one-time stand-in for opening one stream, for one right on one machine."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from cmdop_server.access.actor import Actor
+from cmdop_server.access.errors import Invalid, Unauthenticated
+from cmdop_server.credentials.authenticate import actor_from_credential
+from cmdop_server.credentials.secrets import keyed_hash
+from cmdop_server.machines.queries import machine_for
+from cmdop_server.sessions.models import Ticket
+from cmdop_wire.ids import make_token, token_kind
+from cmdop_wire.vocab import Action
+
+LIFE = timedelta(seconds=30)
+RIGHTS = (
+    Action.SESSION_OPERATE,
+    Action.SESSION_OBSERVE,
+    Action.COMMAND_EXECUTE,
+    Action.FILE_READ,
+    Action.FILE_WRITE,
+)
+_PURGED_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What a ticket was made for; ``expires_at`` is its credential's, by when a stream must be re-authenticated."""
+
+    actor: Actor
+    machine_id: str
+    action: Action
+    expires_at: datetime | None
+
+
+def create_ticket(
+    actor: Actor, ref: str, machine_ref: str, right: str, *, credential_expires_at: datetime | None
+) -> tuple[str, datetime]:
+    """Return the text of a ticket for ``right`` on a machine where the actor has that right, and when it ends."""
+    if right not in RIGHTS:
+        raise Invalid(f"a ticket is for one of {', '.join(RIGHTS)}", field="right")
+    action = Action(right)
+    machine = machine_for(actor, ref, machine_ref, action)
+    if actor.credential_id is None:
+        raise Unauthenticated  # a ticket stands for a key or a sign-in, and dies with it
+    text, now = make_token("ticket"), timezone.now()
+    Ticket.objects.create(
+        secret_hash=keyed_hash(text),
+        workspace=machine.workspace,
+        machine=machine,
+        action=action,
+        account_id_then=actor.account_id or "",
+        credential_id=actor.credential_id,
+        credential_expires_at=credential_expires_at,
+        created_at=now,
+        expires_at=now + LIFE,
+    )
+    old = Ticket.objects.filter(expires_at__lt=now - LIFE).order_by("expires_at").values_list("pk", flat=True)
+    Ticket.objects.filter(pk__in=list(old[:_PURGED_AT_ONCE])).delete()
+    return text, now + LIFE
+
+
+def redeem_ticket(text: str, *, address: str, request_id: str) -> Redeemed:
+    """Use a ticket up and return who it stands for, and for what; ``Unauthenticated`` when it is none, or used.
+
+    Its credential must still be good; whether the right still holds is asked by whoever opens the stream.
+    """
+    now = timezone.now()
+    if token_kind(text) != "ticket":
+        raise Unauthenticated
+    rows = Ticket.objects.filter(secret_hash=keyed_hash(text), redeemed_at=None, expires_at__gt=now)
+    ticket = rows.select_related("machine", "workspace").first()
+    if ticket is None or not rows.update(redeemed_at=now):
+        raise Unauthenticated
+    actor = actor_from_credential(ticket.credential_id, address=address, request_id=request_id)
+    if (actor.account_id or "", actor.workspace_id) != (ticket.account_id_then, ticket.workspace.public_id):
+        raise Unauthenticated
+    return Redeemed(actor, ticket.machine.public_id, Action(ticket.action), ticket.credential_expires_at)
