@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cmdop_sdk.auth import MemoryTokenSource, Secret, TokenPair, TokenSource
-    from cmdop_sdk.blocking import blocking
+    from cmdop_sdk.blocking import run_blocking
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.errors import (
-        AgentOffline,
         AuthenticationError,
         CMDOPError,
         Conflict,
-        GateDenied,
         Gone,
         GrantError,
         InvalidRequest,
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
         PermissionDenied,
         RateLimited,
         ServiceUnavailable,
-        SessionConflict,
         TimedOut,
         UnexpectedAnswer,
         Unreachable,
@@ -37,14 +34,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "auth": ("MemoryTokenSource", "Secret", "TokenPair", "TokenSource"),
-    "blocking": ("blocking",),
+    "blocking": ("run_blocking",),
     "client": ("AsyncCMDOPClient",),
     "errors": (
-        "AgentOffline",
         "AuthenticationError",
         "CMDOPError",
         "Conflict",
-        "GateDenied",
         "Gone",
         "GrantError",
         "InvalidRequest",
@@ -54,7 +49,6 @@ _HOMES = {
         "PermissionDenied",
         "RateLimited",
         "ServiceUnavailable",
-        "SessionConflict",
         "TimedOut",
         "UnexpectedAnswer",
         "Unreachable",
@@ -66,13 +60,11 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "AgentOffline",
     "AsyncCMDOPClient",
     "AuthenticationError",
     "CMDOPError",
     "Conflict",
     "FileTokenSource",
-    "GateDenied",
     "Gone",
     "GrantError",
     "InvalidRequest",
@@ -84,7 +76,6 @@ __all__ = [
     "RateLimited",
     "Secret",
     "ServiceUnavailable",
-    "SessionConflict",
     "Store",
     "TimedOut",
     "TokenPair",
@@ -93,7 +84,7 @@ __all__ = [
     "Unreachable",
     "UntrustedServer",
     "WrongOrigin",
-    "blocking",
+    "run_blocking",
 ]
 
 

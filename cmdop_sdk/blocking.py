@@ -10,10 +10,10 @@ from cmdop_sdk.errors import InvalidRequest
 T = TypeVar("T")
 
 
-def blocking(client: AsyncCMDOPClient, call: Callable[[AsyncCMDOPClient], Awaitable[T]]) -> T:
+def run_blocking(client: AsyncCMDOPClient, call: Callable[[AsyncCMDOPClient], Awaitable[T]]) -> T:
     """Run one call on ``client``, close the client, and return what the call returned::
 
-        keys = blocking(AsyncCMDOPClient.from_env(), lambda client: client.keys.list().all())
+        keys = run_blocking(AsyncCMDOPClient.from_env(), lambda client: client.keys.list().all())
 
     Put everything that belongs together into one ``call``: a client is used once. Inside a running event loop this
     is ``InvalidRequest``; ``await`` there.
@@ -27,4 +27,4 @@ def blocking(client: AsyncCMDOPClient, call: Callable[[AsyncCMDOPClient], Awaita
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(once())
-    raise InvalidRequest("blocking() was called inside an event loop; await the call instead")
+    raise InvalidRequest("run_blocking() was called inside an event loop; await the call instead")

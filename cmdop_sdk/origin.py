@@ -1,5 +1,6 @@
 """Where a server is: scheme, host and port, and nothing else. A credential belongs to exactly one origin (D-23)."""
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -7,6 +8,7 @@ from cmdop_sdk.errors import InvalidRequest, LocalCode, WrongOrigin
 
 DEFAULT_SERVER = "http://127.0.0.1:8787"  # where `cmdop server start` listens
 DEFAULT_PORTS = {"http": 80, "https": 443}
+HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 
 
 def origin_of(url: str) -> str:
@@ -23,7 +25,9 @@ def origin_of(url: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise _not_a_server(url) from None
-    if parts.scheme not in DEFAULT_PORTS or not host or "@" in parts.netloc or "\\" in text or "%" in host:
+    if parts.scheme not in DEFAULT_PORTS or not host or not is_host(host) or "@" in parts.netloc or "\\" in text:
+        raise _not_a_server(url)
+    if ("[" in parts.netloc) != (":" in host):  # brackets around anything but an IPv6 address
         raise _not_a_server(url)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise _not_a_server(url)
@@ -35,6 +39,16 @@ def origin_of(url: str) -> str:
         )
     shown = f"[{host}]" if ":" in host else host.removesuffix(".")
     return f"{parts.scheme}://{shown}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
+
+
+def is_host(text: str) -> bool:
+    """Tell whether ``text`` is a name or an address as a URL may have it, without brackets; no zone ids."""
+    if ":" not in text:
+        return HOST.fullmatch(text) is not None
+    try:
+        return ip_address(text).version == 6 and "%" not in text
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

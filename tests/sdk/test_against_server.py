@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cmdop_sdk.auth import MemoryTokenSource, Secret, TokenPair
-from cmdop_sdk.blocking import blocking
+from cmdop_sdk.blocking import run_blocking
 from cmdop_sdk.client import AsyncCMDOPClient
 from cmdop_sdk.errors import (
     AuthenticationError,
@@ -41,18 +41,18 @@ def signed_in(world: World, who: str, workspace: str | None = None) -> SignedIn:
     token = Secret(world.one_time_token(who))
     ref = world.ref(who, workspace)
     client = AsyncCMDOPClient.anonymous(world.server.url)
-    return blocking(client, lambda client: client.sign_in.with_token(token, workspace=ref, client="test"))
+    return run_blocking(client, lambda client: client.sign_in.with_token(token, workspace=ref, client="test"))
 
 
 def as_person(signed: SignedIn, call: Call) -> Any:
     """Run ``call`` with a fresh sign-in."""
     source = MemoryTokenSource(signed.pair)
-    return blocking(AsyncCMDOPClient.with_source(source, signed.pair.origin, signed.pair.workspace_id), call)
+    return run_blocking(AsyncCMDOPClient.with_source(source, signed.pair.origin, signed.pair.workspace_id), call)
 
 
 def with_key(world: World, text: str, call: Call, **options: Any) -> Any:
     """Run ``call`` with a key."""
-    return blocking(AsyncCMDOPClient.remote(api_key=text, server=world.server.url, **options), call)
+    return run_blocking(AsyncCMDOPClient.remote(api_key=text, server=world.server.url, **options), call)
 
 
 def stale(pair: TokenPair) -> TokenPair:
@@ -225,7 +225,7 @@ def test_the_device_grant_from_start_to_approval(world: World) -> None:
         assert late.value.code == "invalid_grant"
         return signed
 
-    signed = blocking(AsyncCMDOPClient.anonymous(world.server.url), act)
+    signed = run_blocking(AsyncCMDOPClient.anonymous(world.server.url), act)
     assert (signed.pair.account_id, signed.pair.workspace_id) == (world["member"].id, world.acme.id)
     assert as_person(signed, lambda client: client.me.show()).credential.id == signed.pair.family_id
 
@@ -273,7 +273,7 @@ def test_a_refresh_whose_answer_was_lost_gives_the_same_pair_again(world: World)
         assert first.refresh_token == again.refresh_token
         assert first.family_id == signed.pair.family_id
 
-    blocking(AsyncCMDOPClient.anonymous(world.server.url), act)
+    run_blocking(AsyncCMDOPClient.anonymous(world.server.url), act)
 
 
 def test_a_removed_member_is_signed_out_and_told_so(world: World) -> None:
@@ -288,9 +288,9 @@ def test_the_pin_that_the_server_announces_is_believed(new_server: Callable[...,
     server = new_server(None, "--tls", "self-signed")
     announced = json.loads((Path(server.environ["CMDOP_DATA_DIR"]) / "running.json").read_bytes())["ca_pin"]
     client = AsyncCMDOPClient.anonymous(server.url, ca_pin=announced)
-    assert blocking(client, lambda client: client.version()).name == "cmdop"
+    assert run_blocking(client, lambda client: client.version()).name == "cmdop"
     with pytest.raises(CMDOPError) as caught:
-        blocking(AsyncCMDOPClient.anonymous(server.url, retries=0), lambda client: client.version())
+        run_blocking(AsyncCMDOPClient.anonymous(server.url, retries=0), lambda client: client.version())
     assert caught.value.code == "untrusted_server"
 
 
@@ -309,4 +309,4 @@ def test_the_same_client_runs_against_the_application_in_this_process(inside: In
         return (await client.me.show()).workspace.id, len(await client.members.list().all())
 
     client = AsyncCMDOPClient.remote(api_key=key["text"], transport=httpx.ASGITransport(application))
-    assert blocking(client, act) == (acme["id"], 5)
+    assert run_blocking(client, act) == (acme["id"], 5)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cmdop_sdk.auth import Secret
-from cmdop_sdk.blocking import blocking
+from cmdop_sdk.blocking import run_blocking
 from cmdop_sdk.client import AsyncCMDOPClient
 from cmdop_sdk.errors import (
     CMDOPError,
@@ -38,7 +38,7 @@ def members(first: int, count: int, following: str | None) -> Answer:
 
 def ask(server: Loopback, call: Callable[[AsyncCMDOPClient], Awaitable[Any]], *, key: str = KEY, **options: Any) -> Any:
     """Run ``call`` on a client that acts with a key."""
-    return blocking(AsyncCMDOPClient.remote(api_key=key, server=server.origin, **options), call)
+    return run_blocking(AsyncCMDOPClient.remote(api_key=key, server=server.origin, **options), call)
 
 
 def queries(server: Loopback) -> list[dict[str, str]]:
@@ -181,7 +181,7 @@ def device(**changes: Any) -> DeviceCode:
 
 def sign_in(server: Loopback, call: Callable[[AsyncCMDOPClient], Awaitable[Any]]) -> Any:
     """Run ``call`` on a client without a credential."""
-    return blocking(AsyncCMDOPClient.anonymous(server.origin, retries=0), call)
+    return run_blocking(AsyncCMDOPClient.anonymous(server.origin, retries=0), call)
 
 
 GRANT = Rotation()._grant()
@@ -287,7 +287,7 @@ def test_revoking_sends_the_token_in_the_body_only() -> None:
 
 def test_blocking_inside_a_loop_is_refused_and_asks_nothing() -> None:
     async def wrong() -> None:
-        blocking(AsyncCMDOPClient.anonymous(), lambda client: client.version())
+        run_blocking(AsyncCMDOPClient.anonymous(), lambda client: client.version())
 
     with pytest.raises(InvalidRequest, match="await"):
         asyncio.run(wrong())
@@ -300,7 +300,7 @@ def test_a_client_runs_against_an_application_in_this_process() -> None:
         await send({"type": "http.response.body", "body": body})
 
     transport = httpx.ASGITransport(application)
-    assert blocking(AsyncCMDOPClient.anonymous(transport=transport), lambda client: client.version()).api == "v1"
+    assert run_blocking(AsyncCMDOPClient.anonymous(transport=transport), lambda client: client.version()).api == "v1"
 
 
 def test_a_refusal_in_the_middle_of_a_list_is_the_list_s(tmp_path: object) -> None:

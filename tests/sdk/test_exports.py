@@ -8,10 +8,9 @@ import pytest
 import cmdop_sdk
 
 EXPORTED = """
-AgentOffline AsyncCMDOPClient AuthenticationError CMDOPError Conflict FileTokenSource GateDenied Gone GrantError
-InvalidRequest LimitReached LocalStateError MemoryTokenSource NotFound PermissionDenied RateLimited Secret
-ServiceUnavailable SessionConflict Store TimedOut TokenPair TokenSource UnexpectedAnswer Unreachable UntrustedServer
-WrongOrigin blocking
+AsyncCMDOPClient AuthenticationError CMDOPError Conflict FileTokenSource Gone GrantError InvalidRequest LimitReached
+LocalStateError MemoryTokenSource NotFound PermissionDenied RateLimited Secret ServiceUnavailable Store TimedOut
+TokenPair TokenSource UnexpectedAnswer Unreachable UntrustedServer WrongOrigin run_blocking
 """.split()
 
 

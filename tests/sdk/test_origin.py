@@ -73,6 +73,11 @@ def test_plain_http_to_another_machine_is_refused(host: str) -> None:
         "https://a%2eb",
         "http://localhost@evil.example",
         "https://[::1",
+        "https://.",
+        "https://a..b",
+        "https://.a",
+        "https://[fe80::1%25eth0]",
+        "https://[v1.x]",
         "javascript:alert(1)",
     ],
 )
