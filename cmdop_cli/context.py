@@ -318,10 +318,10 @@ class Call:
     def explain(self, failure: Failure) -> Failure:
         """Add to ``failure`` in which workspace it happened and why that one, as far as that is known."""
         resolution = self.__dict__.get("resolution")
-        if failure.code == Code.UNEXPECTED_WORKSPACE and not failure.hint and not self.options.workspace:
-            failure.hint = f"cmdop --workspace {resolution.expected} {self.line.removeprefix('cmdop ')}"
         if not isinstance(resolution, Resolution) or resolution.workspace is None:
             return failure
+        if failure.code == Code.UNEXPECTED_WORKSPACE and not failure.hint and not self.options.workspace:
+            failure.hint = f"cmdop --workspace {resolution.expected} {self.line.removeprefix('cmdop ')}"
         place = self._place or resolution.workspace
         if failure.workspace is None and self.declared.needs == "workspace":
             failure.workspace = {"id": place.id, "slug": place.slug, "source": str(resolution.source)}

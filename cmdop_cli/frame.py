@@ -6,7 +6,7 @@ under ``--debug`` or ``CMDOP_DEBUG``.
 
 import os
 import signal
-import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from cmdop_cli import environment, paths
@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
             return result
         return call.output.show(result)
     except BrokenPipeError:
-        return _nobody_reads()
+        return Exit.DONE  # the reader of our pipe has left, which is its right
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else Exit.BUG
     except BaseException as error:
@@ -35,18 +35,12 @@ def run(arguments: list[str]) -> int:
 
 
 def _failed(call: Call, error: BaseException) -> int:
-    failure = explained(error)
-    try:
-        failure = call.explain(failure)
-        if (
-            failure.code == Code.BUG
-            or call.given.options().debug
-            or call.environ.get(environment.DEBUG, "") not in ("", "0")
-        ):
-            _keep_traceback(call, failure, error)
+    failure = call.explain(explained(error))
+    is_debugging = call.given.options().debug or call.environ.get(environment.DEBUG, "") not in ("", "0")
+    if failure.code == Code.BUG or is_debugging:
+        _keep_traceback(call, failure, error)
+    with suppress(OSError):  # stderr may have gone too; the exit status still tells
         call.emergency_output().failure(failure)
-    except BrokenPipeError:
-        return _nobody_reads() or failure.exit_code
     return failure.exit_code
 
 
@@ -69,16 +63,6 @@ def _keep_traceback(call: Call, failure: Failure, error: BaseException) -> None:
         return
     failure.hint = failure.hint or f"cat {file.path}"
     failure.message = f"{failure.message} (traceback in {file.path})"
-
-
-def _nobody_reads() -> int:
-    """End silently: the reader of our pipe has left, which is its right."""
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered must not fail again at exit
-    except (OSError, ValueError):
-        pass
-    return Exit.DONE
 
 
 def _end_on_sigterm() -> None:

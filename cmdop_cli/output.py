@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cmdop_cli.failures import Code, Failure, usage
@@ -112,8 +113,9 @@ class Output:
     ) -> None:
         self.stdout, self.stderr = sys.stdout, sys.stderr
         for stream in (self.stdout, self.stderr):
-            if stream is not None and hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")  # a Latin-1 terminal shows escapes, never a crash
+            if stream is not None and hasattr(stream, "reconfigure") and stream.errors != "backslashreplace":
+                with suppress(OSError):  # it flushes; whatever is wrong with the stream shows at the next write
+                    stream.reconfigure(errors="backslashreplace")  # Latin-1 terminals show escapes, never a crash
         self.is_terminal = _is_terminal(self.stdout)
         self.form = form or ("table" if self.is_terminal else "tsv")
         self.fields = tuple(fields)
@@ -154,9 +156,16 @@ class Output:
             self.stdout.write(text)
             self.stdout.flush()
         except BrokenPipeError:
+            self._let_go()
             raise
         except OSError as error:
+            self._let_go()
             raise Failure(Code.OUTPUT, f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from error
+
+    def _let_go(self) -> None:
+        """Send what is still buffered nowhere: Python would fail again, and loudly, when it flushes at exit."""
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
     def _listing(self, listing: Listing) -> None:
         items = [plain(item) for item in listing.items][: self.limit]
@@ -207,6 +216,12 @@ class Output:
             self.write(record_lines(columns, fields))
 
     def _secret(self, result: Secret) -> None:
+        try:
+            self._secret_once(result)
+        except BrokenPipeError:
+            raise Failure(Code.OUTPUT, "nobody read the secret, and it cannot be shown again") from None
+
+    def _secret_once(self, result: Secret) -> None:
         fields = plain(result.fields)
         text = str(fields[result.secret])
         if self.is_json:

@@ -164,7 +164,6 @@ def unexpected(resolution: Resolution, place: Place) -> Failure:
         Code.UNEXPECTED_WORKSPACE,
         f"expected workspace {resolution.expected}, but this would act in {place.label}",
         why=f"workspace {place.label} (from {resolution.detail})",
-        hint=f"cmdop --workspace {resolution.expected} …",
     )
 
 
@@ -174,7 +173,7 @@ def other_workspace(resolution: Resolution, place: Place) -> Failure:
     given_by = resolution.key.given_by if resolution.key else ""
     return usage(
         f"{resolution.detail} says {named}, but the key in {given_by} belongs to {place.label}",
-        hint=f"cmdop --workspace {place.label} …, or --no-api-key to act with your sign-in",
+        hint=f"unset {given_by}" if given_by == environment.API_KEY else "cmdop workspace list",
     )
 
 
