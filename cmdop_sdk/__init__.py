@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from cmdop_sdk.blocking import run_blocking
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.errors import (
+        AgentOffline,
         AuthenticationError,
         CMDOPError,
         Conflict,
+        GateDenied,
         Gone,
         GrantError,
         InvalidRequest,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         PermissionDenied,
         RateLimited,
         ServiceUnavailable,
+        SessionConflict,
         TimedOut,
         UnexpectedAnswer,
         Unreachable,
@@ -37,9 +40,11 @@ _HOMES = {
     "blocking": ("run_blocking",),
     "client": ("AsyncCMDOPClient",),
     "errors": (
+        "AgentOffline",
         "AuthenticationError",
         "CMDOPError",
         "Conflict",
+        "GateDenied",
         "Gone",
         "GrantError",
         "InvalidRequest",
@@ -49,6 +54,7 @@ _HOMES = {
         "PermissionDenied",
         "RateLimited",
         "ServiceUnavailable",
+        "SessionConflict",
         "TimedOut",
         "UnexpectedAnswer",
         "Unreachable",
@@ -60,11 +66,13 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AgentOffline",
     "AsyncCMDOPClient",
     "AuthenticationError",
     "CMDOPError",
     "Conflict",
     "FileTokenSource",
+    "GateDenied",
     "Gone",
     "GrantError",
     "InvalidRequest",
@@ -76,6 +84,7 @@ __all__ = [
     "RateLimited",
     "Secret",
     "ServiceUnavailable",
+    "SessionConflict",
     "Store",
     "TimedOut",
     "TokenPair",

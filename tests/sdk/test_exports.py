@@ -8,9 +8,10 @@ import pytest
 import cmdop_sdk
 
 EXPORTED = """
-AsyncCMDOPClient AuthenticationError CMDOPError Conflict FileTokenSource Gone GrantError InvalidRequest LimitReached
-LocalStateError MemoryTokenSource NotFound PermissionDenied RateLimited Secret ServiceUnavailable Store TimedOut
-TokenPair TokenSource UnexpectedAnswer Unreachable UntrustedServer WrongOrigin run_blocking
+AgentOffline AsyncCMDOPClient AuthenticationError CMDOPError Conflict FileTokenSource GateDenied Gone GrantError
+InvalidRequest LimitReached LocalStateError MemoryTokenSource NotFound PermissionDenied RateLimited Secret
+ServiceUnavailable SessionConflict Store TimedOut TokenPair TokenSource UnexpectedAnswer Unreachable UntrustedServer
+WrongOrigin run_blocking
 """.split()
 
 
