@@ -34,7 +34,8 @@ def test_a_duration_is_a_number_and_a_unit(text: str, length: timedelta) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "90", "d", "0d", "-5d", "+5d", "1.5h", "1h30m", "5 d", "5D", "5y", "9999999999s", "90000d", "\u0665d", "1e3s"]
+    "text",
+    ["", "90", "d", "0d", "-5d", "+5d", "1.5h", "1h30m", "5 d", "5D", "5y", "9999999999s", "90000d", "\u0665d", "1e3s"],
 )
 def test_nothing_else_is_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"duration"):
@@ -70,7 +71,19 @@ def test_a_bound_is_a_date_a_time_or_a_duration_ago(text: str, end: bool, moment
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "2026", "2026-13-01", "2026-02-30", "01.03.2026", "8:30", "1772000000", "90", "0001-01-01T00:00+23:00"]
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026",
+        "2026-13-01",
+        "2026-02-30",
+        "01.03.2026",
+        "8:30",
+        "1772000000",
+        "90",
+        "0001-01-01T00:00+23:00",
+    ],
 )
 def test_what_cannot_be_read_is_refused_and_never_widened(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a date, time or duration"):
