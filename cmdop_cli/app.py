@@ -216,6 +216,38 @@ class Group(TyperGroup):
         )
 
 
+class DefaultGroup(Group):
+    """A noun that means something by itself, and with a word that is no verb: ``cmdop connect [MACHINE]`` (D-21)."""
+
+    def __init__(self, name: str, noun: Noun) -> None:
+        super().__init__(name, dict(noun.verbs), noun.summary)
+        self.noun = noun
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb in that was left out; verbs win over machine names."""
+        if not {"--help", "-h", "--version"} & set(args[:1]):
+            word = self._first_word(args)
+            if word is None and self.noun.alone is not None:
+                args = [self.noun.alone, *args]
+            elif word is not None and word not in self.rows and self.noun.otherwise is not None:
+                args = [self.noun.otherwise, *args]
+        return super().parse_args(ctx, args)
+
+    def _first_word(self, args: list[str]) -> str | None:
+        with_value = self.noun.valued | {
+            spelling for option in GLOBAL_OPTIONS if option.metavar is not None for spelling in option.spellings
+        }
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                return next(words, None)
+            if word in with_value:
+                next(words, None)
+            elif not word.startswith("-"):
+                return word
+        return None
+
+
 class HelpGroup(Group):
     """``cmdop help``: alone it is ``cmdop --help``, with a topic that topic, with a command's words its page."""
 
@@ -245,6 +277,8 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 def made(name: str, entry: Row) -> "Command | Group | ForeignCommand":
     """Return the command of one row of the table."""
+    if isinstance(entry, Noun) and (entry.alone or entry.otherwise):
+        return DefaultGroup(name, entry)
     if isinstance(entry, Noun):
         return (HelpGroup if name == "help" else Group)(name, dict(entry.verbs), entry.summary)
     function = load(entry.target)

@@ -31,6 +31,9 @@ class Noun:
     summary: str
     verbs: "dict[str, Verb | Foreign]" = field(default_factory=dict)
     hidden: bool = False
+    alone: str | None = None  # the verb that is meant when none is given
+    otherwise: str | None = None  # the verb that takes a first word which is no verb
+    valued: frozenset[str] = frozenset()  # own options of these two verbs that take a value, to tell it from a verb
 
 
 Row = Verb | Foreign | Noun

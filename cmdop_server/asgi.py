@@ -1,7 +1,9 @@
-"""The ASGI application: http goes to Django; there is no relay yet, so websockets are closed before they open."""
+"""The ASGI application: http goes to Django, websockets to the relay beside it."""
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import django
 from django.apps import apps
@@ -9,8 +11,10 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from cmdop_server.bridge import Receive, Scope, Send, ThreadedDjango
+from cmdop_server.health import server_version
 
-WEBSOCKET_POLICY = 1008  # RFC 6455 §7.4.1
+if TYPE_CHECKING:
+    from cmdop_server.relay.app import Relay
 
 
 @cache
@@ -29,15 +33,28 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         case "http":
             await django_application()(scope, receive, send)
         case "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": WEBSOCKET_POLICY, "reason": "no streams here"})
+            await relay()(scope, receive, send)
         case "lifespan":
             await _lifespan(receive, send)
 
 
+@cache
+def relay() -> "Relay":
+    """Return the relay of this process."""
+    django_application()
+    from cmdop_server.relay.app import Relay  # noqa: PLC0415 - its models need Django to be set up
+
+    return Relay(server_version(), urlsplit(settings.CMDOP_PUBLIC_URL).netloc, settings.CMDOP_TRUSTED_PROXIES)
+
+
 async def _lifespan(receive: Receive, send: Send) -> None:
+    """Start the relay with the process, and end it with everyone told to come back."""
     while True:
         message = await receive()
+        if message["type"] == "lifespan.startup":
+            await relay().start()
+        else:
+            await relay().stop()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -78,7 +78,7 @@ def make_server(config: Config, tls: "Tls | None", on_ready: Callable[[], None])
             http=BoundedHttpProtocol,
             ws="websockets-sansio",
             ws_per_message_deflate=False,
-            lifespan="off",
+            lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -22,6 +22,7 @@ from cmdop_server.machines import services as machine_services
 from cmdop_server.machines.models import Machine
 from cmdop_server.sessions import queries as sessions
 from cmdop_server.sessions import services as session_services
+from cmdop_server.sessions.tickets import redeem_ticket
 from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.ids import is_id
 from cmdop_wire.vocab import Action, ErrorCode
@@ -77,7 +78,7 @@ def machine_of_credential(text: str) -> Machine:
 def caller_of(text: str, *, address: str, request_id: str) -> Caller:
     """Return who a key, access token or ticket stands for; a ticket is used up by this."""
     if text.startswith("cmdtk_"):
-        ticket = session_services.redeem_ticket(text, address=address, request_id=request_id)
+        ticket = redeem_ticket(text, address=address, request_id=request_id)
         return Caller(ticket.actor, ticket.expires_at, (ticket.machine_id, ticket.action))
     proof = prove(text, address=address, request_id=request_id)
     return Caller(proof.actor, proof.expires_at)
@@ -101,6 +102,15 @@ def machine_of_session(caller: Caller, session_id: str) -> str:
 def resumable_session(caller: Caller, session_id: str, secret: str) -> str:
     """Return the machine of an active session that this caller operated and has the resume secret of."""
     return session_services.machine_to_resume(caller.actor, session_id, secret)
+
+
+def begin_session(
+    caller: Caller, machine_id: str, session_id: str, *, resume: str, taken_over_from: str | None
+) -> None:
+    """Record a session before it is opened; ``session_conflict`` when the machine has an active one (D-26)."""
+    session_services.open_session(
+        caller.actor, machine_id=machine_id, session_id=session_id, resume=resume, taken_over_from=taken_over_from
+    )
 
 
 def may_still(actor: Actor, machine_id: str, action: Action) -> bool:

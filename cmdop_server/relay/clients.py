@@ -69,9 +69,10 @@ class Client:
         if not isinstance(kind, str) or kind not in ACTIONS or not isinstance(machine, str):
             raise Malformed("OPEN names a kind and a machine")
         action = ACTIONS[kind]
-        if authority.looks_like_session(machine):
-            machine = await ask(authority.machine_of_session, self.caller, machine)
-        admitted = await ask(authority.admit, self.caller, machine, action)
+        named: str = machine
+        if authority.looks_like_session(named):
+            named = await ask(authority.machine_of_session, self.caller, named)
+        admitted = await ask(authority.admit, self.caller, named, action)
         if kind == "observe":
             self._observe(admitted, action)
             return
@@ -107,10 +108,10 @@ class Client:
             await self.hub.records.flush()  # its row must have ended before the next one can begin
         # The row is what competing openers meet: one active session a machine, also across relays (D-26).
         await ask(
-            authority.session_services.open_session,
-            self.caller.actor,
-            machine_id=admitted.machine_id,
-            session_id=stream.id,
+            authority.begin_session,
+            self.caller,
+            admitted.machine_id,
+            stream.id,
             resume=stream.resume_secret,
             taken_over_from=holder.id if holder is not None and take_over else None,
         )

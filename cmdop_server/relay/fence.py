@@ -38,6 +38,7 @@ class Cut:
     session_id: str | None = None
     is_final: bool = True
     ends_link: bool = False
+    keeps_streams: bool = False  # the machine comes back with another credential, and they with it
     code: CloseCode = CloseCode.AUTH
 
     def touches(self, stream: Stream, holder: Holder) -> bool:
@@ -63,6 +64,12 @@ CAUSES: dict[type[effects.Effect], Callable[..., Cut]] = {
         "machine_removed", machine_id=e.machine_id, ends_link=True, code=CloseCode.GONE
     ),
     effects.MachineMoved: lambda e: Cut("machine_moved", machine_id=e.machine_id, ends_link=True, code=CloseCode.GONE),
+    effects.MachineCredentialChanged: lambda e: Cut(
+        "machine_replaced" if e.is_replaced else "credential_changed",
+        machine_id=e.machine_id,
+        ends_link=True,
+        keeps_streams=not e.is_replaced,
+    ),
     effects.SessionTerminated: lambda e: Cut("ended_by_admin", session_id=e.session_id, code=CloseCode.POLICY),
 }
 
@@ -101,15 +108,16 @@ class Fence:
 async def apply(hub: Hub, cut: Cut) -> None:
     """Close what the cut touches. On return no further byte of it reaches a shell."""
     touched = [(stream, holder) for stream, holder in hub.holders() if cut.touches(stream, holder)]
-    if cut.is_final:
+    if cut.keeps_streams:
+        pass
+    elif cut.is_final:
         for stream, holder in touched:
             end(hub, stream, holder, cut)
     else:
         await asyncio.gather(*(_decide_anew(hub, stream, holder, cut) for stream, holder in touched))
     if cut.ends_link and cut.machine_id in hub.links:
         link = hub.links[cut.machine_id]
-        for stream in list(link.streams.values()):
-            hub.finish(stream, cut.reason, cut.code)
+        hub.detach(link)
         link.close(cut.code, cut.reason)
 
 

@@ -1,0 +1,126 @@
+"""The person's own terminal while a session runs in it: raw mode, escapes, resizes; restored whatever happens.
+
+What comes from the far side is shown as it is: that is what a terminal is for. Nothing else of it is trusted.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum, auto
+
+HELP = b"\r\n~.  disconnect    ~~  send ~    ~?  this help    Ctrl-D ends the shell\r\n"
+# What a full-screen program may leave behind when it is cut off: other screen, hidden cursor, colours, mouse, paste.
+CLEAN = "\x1b[?1049l\x1b[?25h\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>"
+
+
+class Escape(Enum):
+    """What the person asked of the program rather than of the far side."""
+
+    DISCONNECT = auto()
+    HELP = auto()
+
+
+class Escapes:
+    """Finds ``~.`` and its like at the beginning of a line, as ssh does; everything else passes."""
+
+    def __init__(self) -> None:
+        self._at_line_start = True
+        self._after_tilde = False
+
+    def feed(self, data: bytes) -> tuple[bytes, list[Escape]]:
+        """Return what is to be sent on, and what was asked for."""
+        out = bytearray()
+        asked: list[Escape] = []
+        for byte in data:
+            if self._after_tilde:
+                self._after_tilde = False
+                if byte == ord("."):
+                    asked.append(Escape.DISCONNECT)
+                    break
+                if byte == ord("?"):
+                    asked.append(Escape.HELP)
+                    continue
+                if byte != ord("~"):
+                    out.append(ord("~"))
+                self._at_line_start = False
+            elif self._at_line_start and byte == ord("~"):
+                self._after_tilde = True
+                continue
+            out.append(byte)
+            self._at_line_start = byte in b"\r\n"
+        return bytes(out), asked
+
+
+def size() -> tuple[int, int]:
+    """Return columns and rows of the terminal on standard output, 80 × 24 when it cannot be told."""
+    with contextlib.suppress(OSError):
+        found = os.get_terminal_size(sys.stdout.fileno())
+        if found.columns > 0 and found.lines > 0:
+            return found.columns, found.lines
+    return 80, 24
+
+
+@contextmanager
+def raw(descriptor: int) -> Iterator[None]:
+    """Put the terminal in raw mode for the length of the block, and back exactly as it was after it."""
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor, termios.TCSADRAIN)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+@asynccontextmanager
+async def keyboard(descriptor: int) -> AsyncIterator[asyncio.Queue[bytes]]:
+    """Yield a queue of what is typed; ``b""`` when the terminal is gone. Never blocks the event loop."""
+    loop = asyncio.get_running_loop()
+    typed: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def readable() -> None:
+        try:
+            data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: hung up
+            data = b""
+        typed.put_nowait(data)
+        if not data:
+            loop.remove_reader(descriptor)
+
+    loop.add_reader(descriptor, readable)
+    try:
+        yield typed
+    finally:
+        loop.remove_reader(descriptor)
+
+
+@contextmanager
+def on_resize(changed: Callable[[], None]) -> Iterator[None]:
+    """Call ``changed`` in the event loop whenever the terminal's size changes."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGWINCH, changed)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGWINCH)
+
+
+async def show(data: bytes, descriptor: int = 1) -> None:
+    """Write to the terminal or pipe, however slowly it takes it, without holding up the connection."""
+    remaining = memoryview(data)
+    while remaining:
+        written = await asyncio.to_thread(os.write, descriptor, remaining)
+        remaining = remaining[written:]
+
+
+def clean(descriptor: int = 1) -> None:
+    """Undo what a far program may have left behind."""
+    with contextlib.suppress(OSError):
+        os.write(descriptor, CLEAN.encode())
