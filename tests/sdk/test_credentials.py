@@ -30,6 +30,7 @@ KEY = make_key("acme").text
         f"Bearer {KEY}",
         make_token("access"),
     ],
+    ids=["empty", "head", "short", "mistyped", "long", "other-slug", "dashes", "with-scheme", "token"],
 )
 def test_a_wrong_key_is_refused_offline_and_not_repeated(text: str) -> None:
     with loopback() as server, pytest.raises(AuthenticationError) as caught:

@@ -83,6 +83,7 @@ def test_the_pin_is_the_profile_s(store: Store) -> None:
         ({"none": True}, None, None),
         ({"active": ACME}, "initech", None),
     ],
+    ids=["active", "default", "by-slug", "by-slug-though-none", "by-id", "none", "unknown"],
 )
 def test_which_workspace(store: Store, choice: dict[str, Any], wanted: str | None, expected: str | None) -> None:
     write(store, "state.json", to_json(state_of(pair(), **choice)))

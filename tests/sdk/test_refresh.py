@@ -158,7 +158,11 @@ def test_a_pair_of_another_origin_is_never_sent(server: Loopback) -> None:
     assert (server.seen, other.seen) == ([], [])
 
 
-@pytest.mark.parametrize(("mode", "workspace"), [("dev", None), ("prod", OTHER_WORKSPACE["id"]), ("prod", "globex")])
+@pytest.mark.parametrize(
+    ("mode", "workspace"),
+    [("dev", None), ("prod", OTHER_WORKSPACE["id"]), ("prod", "globex")],
+    ids=["mode", "id", "slug"],
+)
 def test_a_pair_of_another_mode_or_workspace_is_never_sent(
     server: Loopback, stale: TokenPair, mode: str, workspace: str | None
 ) -> None:

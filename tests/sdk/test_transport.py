@@ -158,7 +158,9 @@ def test_retry_after_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["3600", "99999999999999999999", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)]
+    "header",
+    ["3600", "99999999999999999999", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)],
+    ids=["an-hour", "absurd", "a-date"],
 )
 def test_a_wait_beyond_reason_is_reported_and_not_waited_for(header: str) -> None:
     with loopback(refusal(429, "rate_limited", headers={"Retry-After": header})) as server:
