@@ -210,7 +210,7 @@ class Channel:
             "received": {"INPUT": self._input.received},
         }
 
-    def _json(self, kind: Kind, **fields: object) -> bytes:
+    def _json(self, kind: Kind, /, **fields: object) -> bytes:
         assert self.number is not None, "an opening is answered on the link that asked"
         return frames.encode_json(kind, self.number, **fields)
 

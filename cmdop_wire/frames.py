@@ -117,7 +117,7 @@ def encode_data(kind: Kind, channel: int, offset: int, data: bytes | memoryview)
     return b"".join((_DATA.pack(kind, channel, offset), data))
 
 
-def encode_json(kind: Kind, channel: int, **fields: Any) -> bytes:
+def encode_json(kind: Kind, channel: int, /, **fields: Any) -> bytes:
     """Return the message for a frame whose body is one JSON object."""
     import msgspec.json  # noqa: PLC0415 - data frames need none of it
 
