@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 EXPIRY_MARGIN = 60.0  # seconds: a token that is about to end is not sent any more
 
 
+def not_ours(what: str, theirs: str, here: str) -> WrongOrigin:
+    """Return the refusal to send ``what`` anywhere but to its own server (D-23)."""
+    return WrongOrigin(f"{what} belongs to {theirs} and is never sent to {here}", hint=f"cmdop login --server {here}")
+
+
 class Secret:
     """A text that prints as ``***``; ``reveal()`` is the only way to it, so a search finds every use."""
 
@@ -101,6 +106,19 @@ class TokenPair:
     def has_ended(self) -> bool:
         """Tell whether the access token has ended by this machine's clock."""
         return time.time() >= self.expires_at
+
+    def checked(self, *, origin: str, mode: str, workspace: str | None) -> "TokenPair":
+        """Return this pair if it may be sent to ``origin`` for ``workspace`` (id, slug, ``None`` for any).
+
+        ``WrongOrigin`` if it belongs anywhere else (D-23).
+        """
+        if self.origin != origin:
+            raise not_ours("this sign-in", self.origin, origin)
+        if self.mode != mode or workspace not in (None, self.workspace_id, self.workspace_slug):
+            raise not_ours(
+                "this sign-in", f"{self.workspace_slug} ({self.mode})", f"{workspace or 'a workspace'} ({mode})"
+            )
+        return self
 
     def with_slug(self, slug: str) -> "TokenPair":
         """Return the same pair under the workspace's present slug."""

@@ -15,11 +15,11 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from cmdop_sdk.auth import KeyCredential, Refresh, TokenSource
+from cmdop_sdk.auth import KeyCredential, Refresh, TokenSource, not_ours
 from cmdop_sdk.errors import AuthenticationError, CMDOPError, InvalidRequest, LocalCode, Unreachable
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.transport.answers import Reply, decoded, refused, translated
-from cmdop_sdk.transport.bounds import BoundTransport, network, not_ours
+from cmdop_sdk.transport.bounds import BoundTransport, network
 from cmdop_sdk.transport.flows import KeyAuth, PairAuth, RefreshFailed
 
 API_BASE = "/api/v1"

@@ -1,10 +1,6 @@
 """From bytes, statuses and httpx's errors to values and exceptions: the one translation."""
 
-import os
-import socket
-import ssl
 import time
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -14,6 +10,7 @@ import msgspec
 
 from cmdop_sdk.auth import Secret
 from cmdop_sdk.errors import CMDOPError, LocalCode, TimedOut, UnexpectedAnswer, Unreachable, UntrustedServer, error_from
+from cmdop_sdk.network import unreachable
 
 T = TypeVar("T")
 
@@ -75,34 +72,10 @@ def translated(failure: httpx.HTTPError, origin: str) -> CMDOPError:
         return TimedOut(f"could not {verb} {origin} in time", hint=f"curl -sS {origin}/health/live")
     if isinstance(failure, httpx.DecodingError):
         return UnexpectedAnswer(f"{origin}: {failure}")
-    causes = list(_causes(failure))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            reason = cause.verify_message if getattr(cause, "verify_message", "") else str(cause.args[-1])
-            return UntrustedServer(
-                f"the certificate of {origin} is not trusted: {reason}",
-                hint="export CMDOP_CA_FILE=/path/to/authority.pem",
-            )
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return UntrustedServer(f"no secure connection to {origin} could be made", hint=f"curl -vI {origin}")
-    if isinstance(failure, httpx.ProxyError):
+    what = unreachable(failure, origin)
+    if isinstance(failure, httpx.ProxyError) and not isinstance(what, UntrustedServer):
         return Unreachable(f"the proxy in the environment does not lead to {origin}", hint="env | grep -i _proxy")
-    said = next((_said(cause) for cause in reversed(causes) if isinstance(cause, OSError) and cause.errno), "")
-    return Unreachable(
-        f"cannot reach {origin}: {said or 'the connection broke'}", hint=f"curl -sS {origin}/health/live"
-    )
-
-
-def _said(cause: OSError) -> str:
-    # asyncio puts the address into ``strerror``; the resolver's numbers mean something to nobody but it.
-    is_resolver = isinstance(cause, socket.gaierror)
-    return ((cause.strerror or "") if is_resolver else os.strerror(cause.errno or 0)).lower()
-
-
-def _causes(failure: BaseException | None) -> Iterator[BaseException]:
-    while failure is not None:
-        yield failure
-        failure = failure.__cause__ or failure.__context__
+    return what
 
 
 def redirected(origin: str, response: httpx.Response) -> UnexpectedAnswer:

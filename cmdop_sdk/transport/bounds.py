@@ -5,13 +5,13 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import httpx
 
-from cmdop_sdk.errors import InvalidRequest, WrongOrigin
-from cmdop_sdk.origin import host_of, is_loopback, origin_of
+from cmdop_sdk.auth import not_ours
+from cmdop_sdk.errors import InvalidRequest
+from cmdop_sdk.network import proxy_for
+from cmdop_sdk.origin import origin_of
 from cmdop_sdk.transport.answers import redirected
 from cmdop_sdk.trust import ssl_context
 
@@ -90,24 +90,8 @@ def network(origin: str, *, ca_file: Path | None, ca_pin: str | None) -> httpx.A
     # Reading the authorities costs tens of milliseconds, so not for plain http, where an empty context fails closed.
     is_tls = origin.startswith("https:")
     trusted = ssl_context(ca_file=ca_file, ca_pin=ca_pin) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    proxy = _proxy(origin)
+    proxy = proxy_for(origin)
     try:
         return httpx.AsyncHTTPTransport(verify=trusted, trust_env=False, proxy=proxy)
     except (ValueError, ImportError, httpx.InvalidURL) as failure:
         raise InvalidRequest("the proxy in the environment is not an http or https address") from failure
-
-
-def _proxy(origin: str) -> str | None:
-    host = host_of(origin)
-    if is_loopback(host):
-        return None
-    proxies: dict[str, str] = getproxies_environment()
-    if proxy_bypass(urlsplit(origin).netloc):
-        return None
-    chosen = proxies.get(urlsplit(origin).scheme) or proxies.get("all")
-    return f"http://{chosen}" if chosen and "://" not in chosen else chosen
-
-
-def not_ours(what: str, theirs: str, here: str) -> WrongOrigin:
-    """Return the refusal to send ``what`` anywhere but to its own server (D-23)."""
-    return WrongOrigin(f"{what} belongs to {theirs} and is never sent to {here}", hint=f"cmdop login --server {here}")

@@ -6,7 +6,6 @@ import httpx
 
 from cmdop_sdk.auth import Refresh, Secret, TokenPair, TokenSource
 from cmdop_sdk.errors import CMDOPError
-from cmdop_sdk.transport.bounds import not_ours
 
 
 class RefreshFailed(Exception):
@@ -58,12 +57,4 @@ class PairAuth(httpx.Auth):
             raise RefreshFailed(failure) from failure
 
     def _ours(self, pair: TokenPair) -> TokenPair:
-        if pair.origin != self._origin:
-            raise not_ours("this sign-in", pair.origin, self._origin)
-        if pair.mode != self._mode or self._workspace not in (None, pair.workspace_id, pair.workspace_slug):
-            raise not_ours(
-                "this sign-in",
-                f"{pair.workspace_slug} ({pair.mode})",
-                f"{self._workspace or 'a workspace'} ({self._mode})",
-            )
-        return pair
+        return pair.checked(origin=self._origin, mode=self._mode, workspace=self._workspace)
