@@ -246,7 +246,7 @@ class Channels:
                     status=ended.status,
                     signal=ended.signal,
                     timed_out=timed_out,
-                    duration=round(monotonic() - started, 6),
+                    duration_ms=int((monotonic() - started) * 1000),
                 )
             )
         finally:

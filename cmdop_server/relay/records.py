@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cmdop_server.access.errors import Refused
 from cmdop_server.machines import services as machines
 from cmdop_server.relay.authority import ask
 from cmdop_server.sessions import services as sessions
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST = 10_000  # entries; beyond that the oldest gate events are given up, with a word in the log
+# What a machine may tell of how a command ended; anything else of it is not written down.
+_RESULT = {"status": int, "signal": str, "timed_out": bool, "duration_ms": int, "size": int, "sha256": str}
 PAUSE = 0.25  # seconds between batches
 RETRY = 2.0
 
@@ -65,7 +68,8 @@ class Records:
         if stream.is_recorded:
             return
         stream.is_recorded = True
-        actor, reason, details = stream.operator.actor, stream.end_reason or "closed", dict(stream.exit)
+        actor, reason = stream.operator.actor, stream.end_reason or "closed"
+        details = {name: stream.exit[name] for name, kind in _RESULT.items() if isinstance(stream.exit.get(name), kind)}
         if stream.kind == "session":
             self._later(lambda: sessions.end_session(stream.id, reason=reason))
         else:
@@ -100,6 +104,8 @@ class Records:
             write = self._writes.popleft()
             try:
                 await ask(write)
+            except (ValueError, TypeError, Refused):
+                log.exception("the relay cannot write a record")  # never will: what it tells of is gone or not sayable
             except Exception:
                 log.exception("the relay could not write a record; trying again")
                 self._writes.appendleft(write)
