@@ -307,7 +307,7 @@ def root() -> Group:
 def run(arguments: list[str], call: Call) -> Any:
     """Run one line and return the command's result; failures of the parser become usage failures (exit 2)."""
     try:
-        with root().make_context(PROGRAM, arguments, obj=call) as context:
+        with root().make_context(PROGRAM, list(arguments), obj=call) as context:
             return context.command.invoke(context)
     except typer.Exit as ended:
         return ended.exit_code
