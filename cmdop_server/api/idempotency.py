@@ -25,6 +25,7 @@ HEADER = "Idempotency-Key"
 KEY_LENGTH = 255
 KEPT = timedelta(hours=24)
 _PURGED_AT_ONCE = 100
+_SECRETS = ("secret", "credential")  # fields of answers that hold one, shown exactly once
 
 
 def once(
@@ -75,4 +76,4 @@ def _hash(value: Any) -> str:
 
 def _without_secret(answer: Schema) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(json.dumps(answer.model_dump(), cls=NinjaJSONEncoder))
-    return body | {"secret": None} if "secret" in body else body
+    return body | {name: None for name in _SECRETS if name in body}

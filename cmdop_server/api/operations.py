@@ -39,12 +39,14 @@ def operation(
     also: Sequence[Action] = (),
     creates: bool = False,
     refusals: Sequence[int] = (),
+    auth: Any = NOT_SET,
 ) -> Callable[[View], View]:
     """Register a view under ``method`` and ``path``; its name is the operation's id, its docstring the description.
 
     ``action`` is what the caller must be allowed; ``also`` lists actions that are asked for instead in cases the
     docstring names. ``creates`` honours ``Idempotency-Key``. ``answers`` is the schema of success, ``None`` for 204;
-    ``refusals`` are statuses that a public operation answers with beyond those of every operation.
+    ``refusals`` are statuses that a public operation answers with beyond those of every operation; ``auth`` is what
+    is accepted instead of a bearer credential.
     """
     is_public = action is AccountAction.PUBLIC
     statuses = (*_ALWAYS, *(refusals if is_public else _WITH_CREDENTIAL))
@@ -64,14 +66,14 @@ def operation(
 
             def still_allowed() -> None:
                 if isinstance(action, Action):
-                    workspace_for(actor, given["ws"], action)
+                    workspace_for(actor, given.get("ws", actor.workspace_id or ""), action)
 
             return once(request, actor, status, lambda: view(request, **given), still_allowed)
 
         registered: View = router.api_operation(
             [method],
             path,
-            auth=None if is_public else NOT_SET,
+            auth=None if is_public else auth,
             response={status: answers, frozenset(statuses): ErrorEnvelope},
             operation_id=view.__name__,
             summary=view.__name__.replace("_", " ").capitalize(),

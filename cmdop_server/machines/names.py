@@ -16,14 +16,14 @@ from cmdop_wire.ids import is_id
 HOSTNAME_LENGTH = 253  # RFC 1035 §2.3.4, without the length bytes
 NAME_LENGTH = 100
 SHORT_ID = 6
-_HOSTNAME = re.compile(  # RFC 1123 §2.1
+HOSTNAME = re.compile(  # RFC 1123 §2.1
     r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
 
 
 def checked_hostname(hostname: str) -> str:
     """Return a host name as RFC 1123 has it: labels of letters, digits and dashes, with dots between them."""
-    if len(hostname) > HOSTNAME_LENGTH or not _HOSTNAME.fullmatch(hostname):
+    if len(hostname) > HOSTNAME_LENGTH or not HOSTNAME.fullmatch(hostname):
         raise Invalid(
             "a hostname is up to 253 letters, digits, dots and dashes, and no part of it begins or ends with a dash",
             hint="cmdop connect --hostname web-1",
@@ -47,6 +47,15 @@ def checked_name(name: str) -> str:
 def checked_machine_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags in the grammar of the workspace's defaults, in the order of their keys."""
     return dict(sorted(checked_tags(tags, field="tags").items()))
+
+
+def checked_tag(text: str) -> tuple[str, str]:
+    """Return key and value of a tag written as ``key:value``."""
+    key, colon, value = text.partition(":")
+    if not colon:
+        raise Invalid("a tag is written as key:value", hint="cmdop connect list --tag env:prod", field="tag")
+    checked_tags({key: value}, field="tag")
+    return key, value
 
 
 def folded(text: str) -> str:

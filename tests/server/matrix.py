@@ -57,6 +57,25 @@ show_key                         | key.list_own         | 200   200   200    403
 show_key, the workspace's        | key.list_own         | 200   200   404    403   | 404      401    | 200     404      403     200    404     | keys:read
 revoke_key                       | key.revoke_own       | 200   200   200    403   | 404      401    | 403     403      403     403    404     |
 revoke_key, the workspace's      | key.revoke_any       | 200   200   404    403   | 404      401    | 403     403      403     403    404     |
+list_machines                    | machine.view         | 200   200   200    200   | 404      401    | 200     200      200     200    404     | machines:read
+show_machine                     | machine.view         | 200   200   200    200   | 404      401    | 200     200      200     200    404     | machines:read
+update_machine                   | machine.update       | 200   200   403    403   | 404      401    | 200     403      403     200    404     | machines:write
+remove_machine                   | machine.remove       | 204   204   403    403   | 404      401    | 204     403      403     204    404     | machines:write
+move_machine                     | machine.move         | 200   200   403    403   | 404      401    | 403     403      403     403    404     |
+create_machine_ticket            | session.operate      | 201   201   201    403   | 404      401    | 201     201      403     201    404     | commands:execute
+create_machine_ticket, to watch  | session.observe      | 201   201   201    201   | 404      401    | 201     201      201     201    404     | sessions:observe
+create_machine_ticket, to run    | command.execute      | 201   201   201    403   | 404      401    | 201     201      403     201    404     | commands:execute
+create_machine_ticket, to read   | file.read            | 201   201   201    403   | 404      401    | 201     201      403     201    404     | files:read
+create_machine_ticket, to write  | file.write           | 201   201   201    403   | 404      401    | 201     201      403     201    404     | files:write
+register_machine                 | machine.register     | 201   201   403    403   | 201      401    | 201     403      403     201    201     | machines:write
+list_join_tokens                 | machine.enroll       | 200   200   403    403   | 404      401    | 200     403      403     200    404     | machines:write
+create_join_token                | machine.enroll       | 201   201   403    403   | 404      401    | 201     403      403     201    404     | machines:write
+revoke_join_token                | machine.enroll       | 200   200   403    403   | 404      401    | 200     403      403     200    404     | machines:write
+list_sessions                    | session.list         | 200   200   200    200   | 404      401    | 200     200      200     200    404     | machines:read
+show_session                     | session.list         | 200   200   200    200   | 404      401    | 200     200      200     200    404     | machines:read
+terminate_session                | session.operate      | 200   200   200    403   | 404      401    | 200     200      403     200    404     | commands:execute
+terminate_session, not one's own | session.terminate_any| 200   200   403    403   | 404      401    | 403     403      403     403    404     |
+create_session_ticket            | session.observe      | 201   201   201    201   | 404      401    | 201     201      201     201    404     | sessions:observe
 list_events                      | audit.view           | 200   200   200    200   | 404      401    | 200     200      200     200    404     | audit:read
 show_head                        | audit.view           | 200   200   200    200   | 404      401    | 200     200      200     200    404     | audit:read
 """

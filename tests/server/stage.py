@@ -222,6 +222,62 @@ class Stage:
             return self.on(caller, "DELETE", "keys", "a shared key", self.shared)
         return self.on(caller, "DELETE", "keys", f"a key of {who}", lambda: self.world.key(who))
 
+    def fleet(self, function: str, **arguments: Any) -> Any:
+        """Tell the server what its agents and its relay would."""
+        return self.world.server.backstage(f"tests.server.fleet:{function}", **arguments)
+
+    def machine(self) -> dict[str, str]:
+        """Register a machine in acme; return its ``id``."""
+        return dict(self.fleet("register", workspace=self.acme, hostname=f"host-{secrets.token_hex(6)}"))
+
+    def on_machine(self, caller: Caller, method: str, path: str = "", **options: Any) -> httpx.Response:
+        """Send a request below the address of a machine that stays."""
+        if "a machine" not in self._targets:
+            self._targets["a machine"] = self.machine()["id"]
+        return self.at(caller, method, f"/machines/{self._targets['a machine']}{path}", **options)
+
+    def register(self, caller: Caller) -> httpx.Response:
+        """Register a host nobody knows in the caller's own workspace, and make room again."""
+        body = {"hostname": f"host-{secrets.token_hex(6)}"}
+        answer = self.answer("POST", "/agent/register", caller.bearer, json=body)
+        if answer.is_success:
+            made = answer.json()
+            path = f"/workspaces/{made['workspace']['id']}/machines/{made['machine']['id']}"
+            self.send("DELETE", path, caller.bearer)
+        return answer
+
+    def join_token(self) -> dict[str, str]:
+        """Make a join token of acme; return its ``id``."""
+        made = self.answer("POST", f"/workspaces/{self.acme}/join-tokens", self.world.token("owner"), json={})
+        return {"id": made.json()["id"]}
+
+    def session_of(self, bearer: str) -> dict[str, str]:
+        """Open a session on a new machine of acme; return its ``id``."""
+        return {"id": str(self.fleet("open_session", bearer=bearer, machine=self.machine()["id"]))}
+
+    def on_session(self, caller: Caller, method: str, path: str = "") -> httpx.Response:
+        """Send a request below the address of a session that goes on."""
+        if "a session" not in self._targets:
+            self._targets["a session"] = self.session_of(self.world.token("member"))["id"]
+        return self.at(caller, method, f"/sessions/{self._targets['a session']}{path}")
+
+    def terminate(self, caller: Caller, *, own: bool) -> httpx.Response:
+        """End a session of the caller's own, where they can have one, or somebody else's."""
+        is_operator = caller.column in ("owner", "admin", "member", "owner's", "member's")
+        is_operator |= caller.column == "shared" and caller.scope in (None, Scope.COMMANDS_EXECUTE)
+        bearer = caller.bearer if own and is_operator and caller.bearer else self.world.token(self._other_than(caller))
+        name = f"a session of {bearer}"
+        if name not in self._targets:
+            self._targets[name] = self.session_of(bearer)["id"]
+        answer = self.at(caller, "POST", f"/sessions/{self._targets[name]}/terminate")
+        if answer.is_success:
+            del self._targets[name]
+        return answer
+
+    @staticmethod
+    def _other_than(caller: Caller) -> str:
+        return "owner" if caller.who != "owner" else "admin"
+
 
 Request = Callable[[Stage, Caller], httpx.Response]
 
@@ -239,6 +295,10 @@ def _on_member(method: str, of: str, **options: Any) -> Request:
         return stage.on(caller, method, "members", f"{of} to {method}", lambda: stage.join(of), **options)
 
     return ask
+
+
+def _on_machine(method: str, path: str = "", **options: Any) -> Request:
+    return lambda stage, caller: stage.on_machine(caller, method, path, **options)
 
 
 REQUESTS: dict[str, Request] = {
@@ -278,6 +338,28 @@ REQUESTS: dict[str, Request] = {
     "revoke_key, the workspace's": lambda stage, caller: stage.on(
         caller, "DELETE", "keys", "a shared key", stage.shared
     ),
+    "list_machines": _at("GET", "/machines"),
+    "show_machine": _on_machine("GET"),
+    "update_machine": _on_machine("PATCH", json={"tags": {"from": "matrix"}}),
+    "remove_machine": lambda stage, caller: stage.on(caller, "DELETE", "machines", "to remove", stage.machine),
+    # To where it is, which needs the right and changes nothing: going elsewhere needs a sign-in for all workspaces.
+    "move_machine": lambda stage, caller: stage.on_machine(caller, "POST", "/move", json={"to": stage.addressed}),
+    "create_machine_ticket": _on_machine("POST", "/ticket", json={"right": "session.operate"}),
+    "create_machine_ticket, to watch": _on_machine("POST", "/ticket", json={"right": "session.observe"}),
+    "create_machine_ticket, to run": _on_machine("POST", "/ticket", json={"right": "command.execute"}),
+    "create_machine_ticket, to read": _on_machine("POST", "/ticket", json={"right": "file.read"}),
+    "create_machine_ticket, to write": _on_machine("POST", "/ticket", json={"right": "file.write"}),
+    "register_machine": Stage.register,
+    "list_join_tokens": _at("GET", "/join-tokens"),
+    "create_join_token": _at("POST", "/join-tokens", json={"expires_in": 60}),
+    "revoke_join_token": lambda stage, caller: stage.on(
+        caller, "DELETE", "join-tokens", "a join token", stage.join_token
+    ),
+    "list_sessions": _at("GET", "/sessions"),
+    "show_session": lambda stage, caller: stage.on_session(caller, "GET"),
+    "terminate_session": lambda stage, caller: stage.terminate(caller, own=True),
+    "terminate_session, not one's own": lambda stage, caller: stage.terminate(caller, own=False),
+    "create_session_ticket": lambda stage, caller: stage.on_session(caller, "POST", "/ticket"),
     "list_events": _at("GET", "/events"),
     "show_head": _at("GET", "/events/head"),
 }

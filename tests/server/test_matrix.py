@@ -14,7 +14,11 @@ from tests.server.stage import REQUESTS, Caller, Stage
 from tests.world import make_world
 
 ROWS = rows()
-WRITES = ("set_role", "remove_member", "remove_member, oneself", "create_key", "revoke_key")  # PostgreSQL's smoke test
+# PostgreSQL's smoke test.
+WRITES = (
+    "set_role", "remove_member", "remove_member, oneself", "create_key", "revoke_key", "register_machine",
+    "remove_machine", "terminate_session",
+)  # fmt: skip
 CODES = {401: "unauthenticated", 403: "forbidden", 404: "not_found"}
 
 

@@ -1,0 +1,13 @@
+"""Where the relay is reached: on the server's own address, unless the settings name another."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+
+AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
+
+
+def relay_url(path: str) -> str:
+    """Return the ``ws://`` or ``wss://`` address of one of the relay's two paths."""
+    base = urlsplit(getattr(settings, "CMDOP_RELAY_URL", settings.CMDOP_PUBLIC_URL))
+    return urlunsplit(("wss" if base.scheme in ("https", "wss") else "ws", base.netloc, path, "", ""))
