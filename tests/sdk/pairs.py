@@ -5,12 +5,12 @@ import time
 from typing import Any
 
 from cmdop_sdk.auth import Secret, TokenPair
-from cmdop_wire.ids import make_id, make_token
+from cmdop_wire.ids import make_token
 from tests.sdk.loopback import ACCOUNT, ME, WORKSPACE, Answer, Seen, refusal
 
-OTHER_WORKSPACE = {**WORKSPACE, "id": make_id("workspace"), "slug": "globex", "name": "Globex"}
-SIGN_IN = make_id("sign_in")
-FAMILY = make_id("family")
+OTHER_WORKSPACE = {**WORKSPACE, "id": "ws_00000000000000000002", "slug": "globex", "name": "Globex"}
+SIGN_IN = "sig_00000000000000000001"
+FAMILY = "fam_00000000000000000001"
 
 
 def pair(origin: str = "http://127.0.0.1:8787", *, age: float = 0, **changes: Any) -> TokenPair:

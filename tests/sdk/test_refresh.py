@@ -206,7 +206,7 @@ asyncio.run(act())
 """
 
 
-@pytest.mark.parametrize("age", [0, 3700])
+@pytest.mark.parametrize("age", [0, pytest.param(3700, marks=pytest.mark.slow)])
 def test_ten_processes_refreshing_at_once_make_one_rotation(server: Loopback, rotation: Rotation, age: float) -> None:
     tokens = pair(server.origin, age=age)
     rotation.start_with(tokens)

@@ -157,12 +157,9 @@ def test_retry_after_is_waited_for() -> None:
     assert time.monotonic() - begun >= 1
 
 
-@pytest.mark.parametrize(
-    "header",
-    ["3600", "99999999999999999999", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)],
-    ids=["an-hour", "absurd", "a-date"],
-)
-def test_a_wait_beyond_reason_is_reported_and_not_waited_for(header: str) -> None:
+@pytest.mark.parametrize("wait", ["3600", "99999999999999999999", "date"])
+def test_a_wait_beyond_reason_is_reported_and_not_waited_for(wait: str) -> None:
+    header = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True) if wait == "date" else wait
     with loopback(refusal(429, "rate_limited", headers={"Retry-After": header})) as server:
         with pytest.raises(RateLimited) as caught:
             ask(server)
