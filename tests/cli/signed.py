@@ -17,8 +17,8 @@ from tests.world import World
 
 def sign_in(cmdop: Cmdop, world: World, who: str, workspace: str | None = None, *arguments: str) -> Cmdop:
     """Sign ``who`` in for all workspaces, beginning in ``workspace``, through the real command; return ``cmdop``."""
-    ref = world.ref(who, workspace)
-    cmdop.sign_in(world.server.url, world.one_time_token(who), "--workspace", ref, *arguments)
+    where = ("--server", world.server.url, "--workspace", world.ref(who, workspace))
+    cmdop.here("login", "--token", "-", *where, *arguments, stdin=world.one_time_token(who)).ok()
     return cmdop
 
 
