@@ -5,10 +5,13 @@ and mode in force. No network, no secret.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cmdop_cli.completion_scripts import SCRIPTS
-from cmdop_cli.options import GLOBAL_OPTIONS, OUTPUTS, VALUED
+from cmdop_cli.failures import Failure
+from cmdop_cli.options import GLOBAL_OPTIONS, OUTPUTS, SPELLED, VALUED
 from cmdop_cli.shape import MODES
 from cmdop_cli.table import TABLE, Foreign, Noun, Verb
 
@@ -24,6 +27,7 @@ def candidates(words: Sequence[str], call: "Call") -> list[Candidate]:
     if "--" in before:
         return []
     path, given, awaiting = _walked(before)
+    _note(before, call)
     if awaiting:
         found = _values(awaiting, call)
     elif last.startswith("-"):
@@ -48,6 +52,16 @@ def _walked(words: Sequence[str]) -> tuple[tuple[str, ...], list[str], str]:
         else:
             given.append(word)
     return path, given, ""
+
+
+def _note(words: Sequence[str], call: "Call") -> None:
+    """Take the global options that stand on the line already: they decide whose names are offered."""
+    for word, following in pairwise([*words, ""]):
+        name, equals, value = word.partition("=")
+        option = SPELLED.get(name)
+        if option is not None and option.name in ("profile", "mode", "dev"):
+            with suppress(Failure):
+                call.given.add(option, option.value if option.metavar is None else value if equals else following)
 
 
 def _row(path: tuple[str, ...]) -> "Verb | Foreign | Noun | None":
