@@ -35,20 +35,21 @@ def run_demo(*, keep: bool) -> None:
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    _say(f"\nDone in {time.monotonic() - started:.0f} s. " + (f"Kept in {folder}." if keep else "Nothing is left behind."))
+    rest = f"Kept in {folder}." if keep else "Nothing is left behind."
+    _say(f"\nDone in {time.monotonic() - started:.0f} s. {rest}")
     _say("\nTo keep a control plane running:")
     _say("  cmdop server start")
     _say("  cmdop server bootstrap --email you@example.com --token-only")
     _say("  cmdop login --token -")
 
 
-def _settled(text: str) -> str:
+def settled(text: str) -> str:
     """Return what stays on a screen of a text that rewrites its lines, as a spinner does."""
     return "\n".join(line.rpartition("\r")[2].replace("\x1b[K", "") for line in text.split("\n"))
 
 
 def _say(text: str = "") -> None:
-    sys.stdout.write(_settled(text) + "\n")
+    sys.stdout.write(settled(text) + "\n")
     sys.stdout.flush()
 
 
@@ -152,7 +153,7 @@ class Stage:
             "CMDOP_DEVICE_INTERVAL": "1",  # nobody watches a demo wait
         }
         self._log = (folder / "server.log").open("wb")
-        self._server = subprocess.Popen(  # noqa: S603 - our own server
+        self._server = subprocess.Popen(
             [sys.executable, "-m", "cmdop_server", "start", "--port", "0", "--ready-json"],
             env=self._server_environment,
             stdout=subprocess.PIPE,
@@ -201,6 +202,7 @@ class Terminal:
         import struct
         import termios
 
+        self._argv = argv
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._process = subprocess.Popen(  # noqa: S603 - our own command line
@@ -217,14 +219,18 @@ class Terminal:
         self.text += piece.decode(errors="replace").replace("\r\n", "\n")
         return bool(piece)
 
-    def read_until(self, pattern: re.Pattern[str]) -> str:
-        """Read until a whole line that holds ``pattern`` was printed and return the match."""
+    def read_until(self, pattern: re.Pattern[str], since: int = 0) -> str:
+        """Read until a whole line that holds ``pattern`` was printed at or after ``since``; return the match."""
         while True:
-            found = pattern.search(self.text)
+            found = pattern.search(self.text, since)
             if found and "\n" in self.text[found.end() :]:
                 return found.group()
             if not self._read():
-                _fail("cmdop login", self._process.wait(), 0, self.text)
+                _fail(" ".join(self._argv), self._process.wait(), 0, self.text)
+
+    def write(self, text: str) -> None:
+        """Type ``text``."""
+        os.write(self._master, text.encode())
 
     def finish(self) -> int:
         """Read to the end and return the exit status."""
@@ -271,7 +277,8 @@ def play(stage: Stage) -> None:
 
     _say("\n# A key for a laptop, and one for the pipeline that outlives whoever made it.")
     alice.types('cmdop auth create-key --name "my-laptop"')
-    key = alice.captures("cmdop auth create-key --workspace --name ci-cd --scope machines:read --scope members:read", "KEY")
+    scopes = "--scope machines:read --scope members:read"
+    key = alice.captures(f"cmdop auth create-key --workspace --name ci-cd {scopes}", "KEY")
     alice.types("cmdop auth list-keys")
 
     _say("\n# The pipeline: no sign-in, no prompt, the key decides the workspace.")
