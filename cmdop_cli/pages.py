@@ -19,12 +19,12 @@ def command_page(command: Any, context: Any) -> str:
     prose, examples = split_help(command.help or "")
     arguments = [each for each in command.params if isinstance(each, TyperArgument) and not each.hidden]
     options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
-    words = [context.command_path, *(["[OPTIONS]"] if options else []), *(_slot(each) for each in arguments)]
+    words = [context.command_path, *(["[OPTIONS]"] if options else []), *(slot(each) for each in arguments)]
     parts = [
         _wrapped(f"Usage: {' '.join(words)}", indent=len("Usage: ")),
         *(textwrap.fill(paragraph, WIDTH) for paragraph in prose),
-        section("Arguments", [(_name(each), each.help or "") for each in arguments]),
-        section("Options", [(option_term(each), _sentence(each)) for each in options]),
+        section("Arguments", [(argument_name(each), each.help or "") for each in arguments]),
+        section("Options", [(option_term(each), option_sentence(each)) for each in options]),
         section("Examples", [(line, "") for line in examples]),
         "The options that every command takes: cmdop help options",
     ]
@@ -74,19 +74,22 @@ def _value_name(option: TyperOption) -> str:
     return "|".join(str(choice) for choice in choices) if choices else (option.name or "value").upper()
 
 
-def _sentence(option: TyperOption) -> str:
+def option_sentence(option: TyperOption) -> str:
+    """Return what an option means, with what must be known to give it."""
     notes = ["required"] if option.required else []
     if option.multiple:
         notes.append("can be repeated")
     return (option.help or "") + (f" ({', '.join(notes)})" if notes else "")
 
 
-def _name(argument: TyperArgument) -> str:
+def argument_name(argument: TyperArgument) -> str:
+    """Return the name of an argument as help writes it."""
     return str(argument.metavar or argument.name or "").upper()
 
 
-def _slot(argument: TyperArgument) -> str:
-    name = _name(argument) + ("..." if argument.nargs != 1 else "")
+def slot(argument: TyperArgument) -> str:
+    """Return an argument as it stands in a usage line."""
+    name = argument_name(argument) + ("..." if argument.nargs != 1 else "")
     return name if argument.required else f"[{name}]"
 
 
