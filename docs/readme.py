@@ -6,6 +6,7 @@ from run to run (ids, secrets, times, ports, hashes) is shown as in the first ru
 
 import os
 import re
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 PROMPT = "$ "
 JOB = re.compile(r"\[\d+\].*")
 DONE = "--- this command has ended: "
+SECRET = re.compile(r"\b(cmd_[a-z0-9-]+_[0-9A-Za-z]{4})([0-9A-Za-z]{32})\b")
 CHANGING = (
     (re.compile(r"\b(ws|usr|key|evt|sig|fam|req|mch|ses)_[0-9a-z]{20}\b"), r"\1_…"),
     (re.compile(r"\b(cmd_[a-z0-9-]+_|cmd(?:at|rt|dc|st)_)[0-9A-Za-z]+"), r"\1…"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?Z?)?"), "<time>"),
+    (re.compile(r"\b[0-9a-f]{16,64}\b|[0-9A-Za-z+/]{40,88}=*"), "<hash>"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "<server>"),
     (re.compile(r"\b\d+ s(?:econds)?\b|\bnow\b"), "<while>"),
 )
@@ -45,7 +48,7 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
 class Shell:
     """One bash for the whole document, as a reader would have; its home is a new folder."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, port: int | None = None) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CMDOP_", "XDG_"))}
         for name in ("CI", "NO_COLOR", "COLUMNS", "LINES"):
             kept.pop(name, None)
@@ -56,6 +59,7 @@ class Shell:
             "NO_COLOR": "1",
             "TERM": "xterm-256color",
             "LANG": "C.UTF-8",
+            **({"CMDOP_PORT": str(port), "CMDOP_SERVER_URL": f"http://127.0.0.1:{port}"} if port else {}),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
         self._home = str(home)
@@ -80,7 +84,10 @@ class Shell:
         return self._shown(output)
 
     def _shown(self, output: str) -> str:
-        lines = settled(output).replace(self._home, "~").strip("\n").split("\n")
+        # A reader's home and host are not ours, and a key in a document is a false alarm for whoever scans for keys.
+        text = settled(output).replace(self._home, "~").replace(f" on {socket.gethostname()}", " on laptop")
+        text = SECRET.sub(lambda found: found.group(1) + "x" * len(found.group(2)), text)
+        lines = text.strip("\n").split("\n")
         return "\n".join(line.rstrip() for line in lines if not JOB.fullmatch(line))
 
     def close(self) -> None:
@@ -89,10 +96,13 @@ class Shell:
         self._terminal.close()
 
 
-def played(text: str) -> Iterator[tuple[str, str, str]]:
-    """Run every command of ``text`` in order; yield the command, what is printed in the document, what it printed."""
+def played(text: str, port: int | None = None) -> Iterator[tuple[str, str, str]]:
+    """Run every command of ``text`` in order; yield the command, what is printed in the document, what it printed.
+
+    ``port`` stands in for the default one, which may be taken.
+    """
     with tempfile.TemporaryDirectory(prefix="cmdop-readme-") as home:
-        shell = Shell(Path(home))
+        shell = Shell(Path(home), port)
         try:
             for command, shown in commands(text):
                 yield command, shown, shell.run(command)
