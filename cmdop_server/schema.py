@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -59,8 +60,25 @@ def applied_migrations() -> Names:
         return frozenset((str(app), str(name)) for app, name in cursor.fetchall())
 
 
+def _knock() -> None:
+    """Connect to PostgreSQL once without the pool, which would retry in silence and keep the reason to itself."""
+    url = settings.CMDOP_CONFIG.database
+    if url is None:
+        return
+    import psycopg  # noqa: PLC0415 - the embedded database does without
+
+    given = {"dbname": url.name, "host": url.host, "port": url.port, "user": url.user, "password": url.password}
+    options: dict[str, Any] = {"connect_timeout": "5", **url.parameters}
+    options.update((name, value) for name, value in given.items() if value)
+    try:
+        psycopg.connect(**options).close()
+    except psycopg.Error as error:
+        raise unreachable(error) from None
+
+
 def state() -> SchemaState:
     """Compare code and database; refuse when the database cannot be reached."""
+    _knock()
     try:
         known, applied = known_migrations(), applied_migrations()
     except DatabaseError as error:

@@ -4,19 +4,23 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.processes import STOP_SECONDS, bare_environment, read_line, stop
 
 SCHEMA = "cmdop.server-"
+PASSWORD = "correct horse battery staple"
 
 
 class Host:
@@ -134,3 +138,53 @@ def used_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     used = Host(tmp_path_factory.mktemp("used"))
     used.json("migrate")
     return used.data_dir
+
+
+def redeem(url: str, token: str, **wishes: str) -> dict[str, Any]:
+    """Exchange a one-time sign-in token for a pair."""
+    form = {"grant_type": "sign_in_token", "token": token, **wishes}
+    answer: dict[str, Any] = httpx.post(f"{url}/api/v1/auth/token", json=form).raise_for_status().json()
+    return answer
+
+
+def api(url: str, pair: dict[str, Any]) -> httpx.Client:
+    """Return the API as the owner of a token pair sees it."""
+    return httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {pair['access_token']}"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host, the server on it, and what ``bootstrap`` said there."""
+
+    host: Host
+    server: Running
+    bootstrapped: dict[str, Any]
+
+    def sign_in(self, **wishes: str) -> dict[str, Any]:
+        """Return a fresh token pair of Alice's."""
+        token = self.host.json("bootstrap", "--email", "alice@example.com")["token"]
+        return redeem(self.server.url, token, **wishes)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host with nothing on it."""
+    return Host(tmp_path)
+
+
+@pytest.fixture
+def used_host(host: Host, used_dir: Path) -> Host:
+    """A host on which a server has run: secrets and an empty database, so that nothing waits for migrations."""
+    shutil.copytree(used_dir, host.data_dir)
+    return host
+
+
+@pytest.fixture(scope="module")
+def place(used_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A running server that these tests share, with Alice as its first account."""
+    host = Host(tmp_path_factory.mktemp("place"))
+    shutil.copytree(used_dir, host.data_dir)
+    (host.folder / "password").write_text(f"{PASSWORD}\n")
+    with host.serving(CMDOP_LOG_LEVEL="debug") as server:
+        words = ("bootstrap", "--email", "Alice@Example.com", "--password-file", str(host.folder / "password"))
+        yield Place(host, server, host.json(*words))

@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,22 +11,9 @@ from pathlib import Path
 import pytest
 
 from cmdop_server.__main__ import main
-from tests.operating import Host, foreign_dir, fresh_secret, used_dir
+from tests.operating import Host, foreign_dir, fresh_secret, host, used_dir, used_host
 
-__all__ = ["used_dir"]  # a fixture
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    """A host with nothing on it."""
-    return Host(tmp_path)
-
-
-@pytest.fixture
-def used_host(host: Host, used_dir: Path) -> Host:
-    """A host on which a server has run."""
-    shutil.copytree(used_dir, host.data_dir)
-    return host
+__all__ = ["host", "used_dir", "used_host"]  # fixtures
 
 
 @pytest.fixture
@@ -180,6 +166,13 @@ def test_a_database_that_a_newer_server_changed(used_host: Host) -> None:
     for command in ("start", "migrate", "bootstrap --email a@example.com"):
         assert "newer server (workspaces 0999_later" in used_host.refusal(*command.split())
     assert "newer server" in used_host.run("check").stdout
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(host: Host) -> None:
+    for command in ("start", "migrate", "bootstrap --email a@example.com"):
+        said = host.refusal(*command.split(), CMDOP_DATABASE_URL="postgresql://u:hunter2hunter2@127.0.0.1:1/cmdop")
+        assert said.startswith("refused: CMDOP_DATABASE_URL: the database does not answer: ")
+        assert "hunter2" not in said
 
 
 def test_a_second_server_on_the_same_directory(host: Host) -> None:
