@@ -11,7 +11,7 @@ from cmdop_cli.declare import verb
 @verb()
 def demo(
     ctx: Ctx,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary directory and say where it is.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="keep the temporary directory and say where it is")] = False,
 ) -> None:
     """Watch the product at work on a throw-away server.
 

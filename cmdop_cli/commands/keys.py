@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmdop_cli import door
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure, usage
@@ -64,7 +63,7 @@ def create_key(
     wanted.
 
     cmdop auth create-key --name my-laptop
-    cmdop auth create-key --workspace --name ci-cd --scope machines:read --expires 90d
+    cmdop auth create-key --workspace --name ci-cd --expires 90d
     """
     call = ctx.call
     kind = KeyKind.WORKSPACE if shared or call.bare_workspace else KeyKind.PERSONAL
@@ -321,6 +320,7 @@ async def _found(client: "AsyncCMDOPClient", ref: str) -> "Key":
 
 def _by_text(call: "Call") -> "Key":
     """Return the key whose whole text comes from stdin; the server says which it is, on that key's own word."""
+    from cmdop_cli import door
     from cmdop_cli.credentials import key_client
     from cmdop_sdk.errors import AuthenticationError
 

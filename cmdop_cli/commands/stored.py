@@ -109,8 +109,8 @@ def token(
     For other tools, through a pipe: a fresh access token of the workspace, or the key in force. A token is good for
     an hour at most, and for everything that you may do there. On a terminal it stays hidden unless --reveal is given.
 
-    cmdop auth token | xargs -I{} curl -H "Authorization: Bearer {}" http://127.0.0.1:8787/api/v1/me
     cmdop auth token --workspace=acme --json
+    curl -H @<(cmdop auth token | sed 's/^/Authorization: Bearer /') http://…
     """
     call = ctx.call
     if call.output.is_terminal and not reveal:
