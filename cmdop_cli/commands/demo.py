@@ -4,13 +4,11 @@ from typing import Annotated
 
 import typer
 
-from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 
 
 @verb()
 def demo(
-    ctx: Ctx,
     keep: Annotated[bool, typer.Option("--keep", help="keep the temporary directory and say where it is")] = False,
 ) -> None:
     """Watch the product at work on a throw-away server.
