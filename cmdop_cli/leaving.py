@@ -95,10 +95,13 @@ def left(call: "Call") -> None:
     if identity is None:
         return
     place = call.workspace()
-    for token in stored_tokens(call, identity, call.resolution.mode):
-        if place.ref in (token.workspace_id, token.workspace_slug):
-            _removed(call, token, Ended())
+    tokens = stored_tokens(call, identity, call.resolution.mode)
+    gone = [each for each in tokens if place.ref in (each.workspace_id, each.workspace_slug)]
+    for token in gone:
+        _removed(call, token, Ended())
     forget_place(call, identity, place, is_member=False)
+    if len(gone) == len(tokens):
+        call.note("you are signed in to no workspace any more; to sign in: cmdop login")
 
 
 def forget_place(call: "Call", identity: Identity, place: Place, *, is_member: bool) -> None:

@@ -1,4 +1,4 @@
-"""Signing in and out: the device grant in a real browser session, one-time tokens, modes, profiles, exchange, the end."""
+"""Signing in and out: device grant in a real browser session, one-time tokens, modes, profiles, exchange, the end."""
 
 import json
 import os
