@@ -63,15 +63,21 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_url(database: str, request: pytest.FixtureRequest) -> str | None:
-    """The address of an empty PostgreSQL database, or nothing, which means SQLite."""
-    return request.getfixturevalue("postgres").database() if database == "postgresql" else None
+def new_database(database: str, request: pytest.FixtureRequest) -> Callable[[], str | None]:
+    """Make an empty PostgreSQL database and return its address, or nothing, which means SQLite."""
+    return request.getfixturevalue("postgres").database if database == "postgresql" else lambda: None
+
+
+@pytest.fixture(scope="module")
+def database_url(new_database: Callable[[], str | None]) -> str | None:
+    """The address of an empty PostgreSQL database for this module's own server, or nothing, which means SQLite."""
+    return new_database()
 
 
 @pytest.fixture(scope="session")
-def server(database_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(new_database: Callable[[], str | None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The control plane that tests share, a real process; whoever breaks or stops one starts their own."""
-    running = start_server(tmp_path_factory.mktemp("server"), database_url)
+    running = start_server(tmp_path_factory.mktemp("server"), new_database())
     yield running
     running.stop()
 
@@ -123,9 +129,9 @@ def terminal(isolated: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
 
 
 @pytest.fixture(scope="session")
-def inside(database_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+def inside(new_database: Callable[[], str | None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
     """Django in this very process, with a migrated database of its own: for counting queries and fault hooks."""
-    django = Inside(server_environment(tmp_path_factory.mktemp("inside"), database_url))
+    django = Inside(server_environment(tmp_path_factory.mktemp("inside"), new_database()))
     yield django
     django.close()
 

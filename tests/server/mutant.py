@@ -1,7 +1,7 @@
 """The server with doors that can be taken off their hinges: proof that the matrix would notice.
 
-Started like the server itself. A line on stdin opens one gate (``decide ACTION``, ``keys``, ``bearer TOKEN``), an empty
-one restores them all; each line is answered with one on stdout. Nothing of this exists in the server.
+Started like the server itself. A line on stdin opens gates (``decide ACTION…``, ``keys``, ``bearer TOKEN``), an empty
+one closes them all; each line is answered with one on stdout. Nothing of this exists in the server.
 """
 
 import sys
@@ -40,7 +40,7 @@ def install() -> None:
     is_key = Actor.is_key.fget  # type: ignore[attr-defined]
 
     def allowing(actor: Any, action: Any, facts: Any) -> Decision:
-        return Decision(True, "a mutant") if f"decide {action}" in _opened else decide(actor, action, facts)
+        return Decision(True, "a mutant") if str(action) in _opened else decide(actor, action, facts)
 
     def anybody(actor: Any, action: Any) -> None:
         if "keys" not in _opened:
@@ -73,13 +73,10 @@ def listen() -> None:
         if not installed:
             install()
             installed = True
-        gate, _, argument = line.strip().partition(" ")
+        words = line.split()
         _opened.clear()
-        if gate == "bearer":
-            _stand_in = argument
-            _opened.add(gate)
-        elif gate:
-            _opened.add(f"{gate} {argument}".strip())
+        _opened.update(words)
+        _stand_in = words[-1] if words else ""
         sys.stdout.write("done\n")
         sys.stdout.flush()
 
