@@ -13,11 +13,15 @@ CMDOPError
 │   ├── LimitReached           limit_reached
 │   └── SessionConflict        session_conflict (D-26)
 ├── AgentOffline               agent_offline
+├── MachineRefused             no_such_file · outside_root · not_a_file · cannot_open · command_not_found
+│                              · cannot_start · unknown_operation (the machine's own words)
+├── StreamClosed               stream_closed, or the code of the family of what ended the open stream
 ├── InvalidRequest             malformed · invalid · method_not_allowed · too_large · unsupported_media_type
 │                              · idempotency_mismatch
 ├── RateLimited                rate_limited
 ├── ServiceUnavailable         unavailable · internal
 ├── Unreachable                unreachable
+│   ├── AgentNotRunning        no_agent
 │   ├── TimedOut               time_out
 │   └── UntrustedServer        untrusted_server
 ├── UnexpectedAnswer           unexpected_answer · redirected
@@ -47,6 +51,20 @@ class LocalCode(StrEnum):
     INSECURE_SERVER = "insecure_server"
     LOCAL_STATE = "local_state"
     STORE_UNREACHABLE = "store_unreachable"
+    STREAM_CLOSED = "stream_closed"
+    NO_AGENT = "no_agent"
+
+
+class MachineCode(StrEnum):
+    """Codes of a machine's own refusals; they travel on streams only."""
+
+    NO_SUCH_FILE = "no_such_file"
+    OUTSIDE_ROOT = "outside_root"
+    NOT_A_FILE = "not_a_file"
+    CANNOT_OPEN = "cannot_open"
+    COMMAND_NOT_FOUND = "command_not_found"
+    CANNOT_START = "cannot_start"
+    UNKNOWN_OPERATION = "unknown_operation"
 
 
 class CMDOPError(Exception):
@@ -149,6 +167,30 @@ class AgentOffline(CMDOPError):
     is_transient = True
 
 
+class MachineRefused(CMDOPError):
+    """The machine was allowed to do it and cannot: no such command or file, outside its root, no plain file."""
+
+    default_code = MachineCode.CANNOT_START
+
+
+class StreamClosed(CMDOPError):
+    """A session, command or transfer ended before its end; ``code`` is that of the family of the cause.
+
+    ``reason`` is the relay's word for it, such as ``key_revoked``; see ``stream_ends`` for all of them.
+    """
+
+    default_code = LocalCode.STREAM_CLOSED
+
+    def __init__(self, message: str, *, reason: str, code: str | None = None, hint: str = "") -> None:
+        super().__init__(message, code=code, hint=hint, details={"reason": reason})
+        self.reason = reason
+
+    @property
+    def transient(self) -> bool:
+        """Tell whether opening another one may succeed."""
+        return _family(self.code, 0).is_transient or self.code == LocalCode.STREAM_CLOSED
+
+
 class InvalidRequest(CMDOPError):
     """The request means nothing acceptable; ``details["field"]`` names the field where there is one."""
 
@@ -174,6 +216,13 @@ class Unreachable(CMDOPError):
 
     default_code = LocalCode.UNREACHABLE
     is_transient = True
+
+
+class AgentNotRunning(Unreachable):
+    """No agent of this user runs on this machine."""
+
+    default_code = LocalCode.NO_AGENT
+    is_transient = False
 
 
 class TimedOut(Unreachable):
@@ -245,6 +294,13 @@ BY_CODE: dict[ErrorCode, type[CMDOPError]] = {
     ErrorCode.UNSUPPORTED_GRANT_TYPE: GrantError,
 }
 
+# What no envelope carries.
+BY_OTHER_CODE: dict[str, type[CMDOPError]] = {
+    **dict.fromkeys(MachineCode, MachineRefused),
+    LocalCode.UNREACHABLE: Unreachable,
+    LocalCode.TIME_OUT: TimedOut,
+}
+
 # A newer server may send a code that this client does not know: its status still tells the family.
 BY_STATUS: dict[int, type[CMDOPError]] = {
     401: AuthenticationError,
@@ -287,7 +343,16 @@ def error_from(
     )
 
 
+def error_from_code(code: str, message: str, *, hint: str = "", details: object = None) -> CMDOPError:
+    """Return the exception for a refusal that came without a status: on a stream, or from the agent's socket."""
+    return _family(code, 0)(
+        message or f"refused: {code}", code=code, hint=hint, details=details if isinstance(details, dict) else None
+    )
+
+
 def _family(code: str, status: int) -> type[CMDOPError]:
+    if code in BY_OTHER_CODE:
+        return BY_OTHER_CODE[code]
     try:
         return BY_CODE[ErrorCode(code)]
     except ValueError:

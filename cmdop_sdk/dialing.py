@@ -1,0 +1,247 @@
+"""Getting a websocket to the relay: where it is, who is believed there, what is shown, what a refusal means.
+
+No HTTP client is loaded here, so that one command on one machine costs one connection. What travels on the websocket
+is ``stream``'s.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Frame as SocketFrame
+from websockets.frames import Opcode
+
+from cmdop_sdk.auth import Secret
+from cmdop_sdk.bearers import Bearer, Shown
+from cmdop_sdk.errors import (
+    AuthenticationError,
+    CMDOPError,
+    InvalidRequest,
+    LocalCode,
+    PermissionDenied,
+    ServiceUnavailable,
+    TimedOut,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from cmdop_sdk.network import proxy_for, unreachable
+from cmdop_sdk.origin import origin_of
+from cmdop_sdk.trust import ssl_context
+from cmdop_wire.frames import LIMITS, PROTOCOL
+
+CLIENT_PATH = "/relay/client"
+RETRIES = 4  # after the first try, of a connection over which nothing was asked for yet
+BACKOFF_BASE, BACKOFF_CAP = 0.25, 4.0  # seconds; full jitter over a doubling bound
+CLOSING = 2.0  # seconds that a peer has to answer a close
+
+# The library's debug log would show the header with the credential.
+_QUIET = logging.Logger("cmdop_sdk.websocket", logging.CRITICAL + 1)
+
+OnMessage = Callable[[bytearray | bytes], None]
+OnLost = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where streams are opened: the origin that the credential belongs to (D-23), and whom to believe there."""
+
+    origin: str
+    ca_file: Path | None = None
+    ca_pin: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Return the websocket's address."""
+        return "ws" + self.origin.removeprefix("http") + CLIENT_PATH
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return whom to believe, ``None`` for plain http, which ``origin_of`` lets through on loopback only."""
+        return ssl_context(ca_file=self.ca_file, ca_pin=self.ca_pin) if self.origin.startswith("https:") else None
+
+
+class Connection(ClientConnection):
+    """A websocket that hands on each message where it arrives: no queue, no task switch, no copy in between.
+
+    Whoever takes the messages bounds what it keeps by the windows that it grants, or with ``pause`` and ``resume``.
+    """
+
+    def __init__(self, on_message: OnMessage, on_lost: OnLost, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._pieces: list[bytes | bytearray | memoryview] = []  # of a message in several frames
+
+    def process_event(self, event: Any) -> None:
+        """Take what the protocol understood of the bytes that came."""
+        if not isinstance(event, SocketFrame) or event.opcode not in (Opcode.BINARY, Opcode.CONT, Opcode.TEXT):
+            super().process_event(event)
+        elif event.opcode is Opcode.BINARY and event.fin:
+            self._on_message(event.data)  # type: ignore[arg-type] # memoryviews are only sent
+        elif event.opcode is Opcode.TEXT:
+            self._on_message(b"")  # which is no frame
+        else:
+            self._pieces.append(event.data)  # all of them together within max_size
+            if event.fin:
+                message = b"".join(self._pieces)
+                self._pieces.clear()
+                self._on_message(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell that nothing comes or goes any more."""
+        super().connection_lost(exc)
+        self._on_lost()
+
+    def pause(self) -> None:
+        """Read no more from the network until ``resume``."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self.transport.abort()
+
+
+class _Dial(connect):
+    """``connect`` that follows no redirect: a credential stays with its server (D-23)."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the answer as what it is: a refusal."""
+        return exc
+
+
+class Dialer:
+    """Makes websockets to one relay as one caller; share it among streams, so that trust is read only once."""
+
+    def __init__(self, target: Target, bearer: Bearer, *, retries: int = RETRIES) -> None:
+        if origin_of(target.origin) != target.origin:
+            raise InvalidRequest(f"{target.origin!r} is no origin")
+        self.target = target
+        self.bearer = bearer
+        self._retries = retries
+        self._tls: ssl.SSLContext | None = None
+
+    async def dial(
+        self, first: Callable[[], bytes], on_message: OnMessage, on_lost: OnLost, *, retries: int | None = None
+    ) -> tuple[Connection, Shown]:
+        """Return a websocket over which the frame ``first`` was sent, and the credential that was shown for it.
+
+        Tried again while nothing was sent: when nobody answers, or the relay says that it cannot now. What a refusal
+        means is in the exception: ``AuthenticationError``, ``PermissionDenied``, ``ServiceUnavailable``,
+        ``Unreachable``, ``UnexpectedAnswer``.
+        """
+        left = self._retries if retries is None else retries
+        for number in range(left + 1):
+            try:
+                connection, shown = await self._accepted(on_message, on_lost)
+            except CMDOPError as failure:
+                if number == left or not failure.transient:
+                    raise
+                bound = min(BACKOFF_CAP, BACKOFF_BASE * 2**number)
+                await asyncio.sleep(random.uniform(0, bound))  # noqa: S311 - spreads load
+            else:
+                break
+        try:
+            with contextlib.suppress(websockets.ConnectionClosed):  # whoever keeps the connection sees why
+                await connection.send(first())
+        except BaseException:
+            connection.abort()
+            raise
+        return connection, shown
+
+    async def _accepted(self, on_message: OnMessage, on_lost: OnLost) -> tuple[Connection, Shown]:
+        shown = await self.bearer.show()
+        try:
+            return await self._upgraded(shown.secret, on_message, on_lost), shown
+        except AuthenticationError:
+            other = await self.bearer.show(rejected=shown.secret)
+            if other.secret == shown.secret:
+                raise
+        return await self._upgraded(other.secret, on_message, on_lost), other
+
+    async def _upgraded(self, secret: Secret, on_message: OnMessage, on_lost: OnLost) -> Connection:
+        origin = self.target.origin
+        if self._tls is None:
+            self._tls = self.target.tls()
+
+        def made(*arguments: Any, **options: Any) -> Connection:
+            return Connection(on_message, on_lost, *arguments, **options)
+
+        try:
+            connection = await _Dial(
+                self.target.url,
+                additional_headers={"Authorization": f"Bearer {secret.reveal()}"},
+                subprotocols=[websockets.Subprotocol(PROTOCOL)],
+                compression=None,
+                max_size=LIMITS.frame,
+                open_timeout=LIMITS.hello,
+                ping_interval=LIMITS.ping,
+                ping_timeout=LIMITS.dead - LIMITS.ping,
+                close_timeout=CLOSING,
+                write_limit=LIMITS.input_window,
+                ssl=self._tls,
+                proxy=proxy_for(origin),
+                user_agent_header="cmdop-sdk",
+                create_connection=made,  # type: ignore[arg-type] # a factory is what it is documented to be
+                logger=_QUIET,
+            )
+        except websockets.InvalidStatus as refused:
+            raise _refused(refused, origin) from None  # the request in it bears the credential
+        except TimeoutError as late:
+            raise TimedOut(f"could not connect to {origin} in time", hint=f"curl -sS {origin}/health/live") from late
+        except websockets.InvalidProxy as wrong:
+            raise InvalidRequest("the proxy in the environment is not an http or socks address") from wrong
+        except websockets.ProxyError as problem:
+            raise Unreachable(
+                f"the proxy in the environment does not lead to {origin}", hint="env | grep -i _proxy"
+            ) from problem
+        except (websockets.InvalidHandshake, websockets.InvalidURI) as wrong:
+            if isinstance(wrong.__cause__, EOFError | OSError):
+                raise unreachable(wrong, origin) from wrong
+            raise UnexpectedAnswer(
+                f"{origin} does not answer as a cmdop relay does", hint=f"curl -sS {origin}/.well-known/cmdop"
+            ) from wrong
+        except (OSError, ssl.SSLError, EOFError, websockets.WebSocketException) as problem:
+            raise unreachable(problem, origin) from problem
+        if connection.subprotocol != PROTOCOL:
+            connection.transport.abort()
+            raise UnexpectedAnswer(f"{origin} does not speak {PROTOCOL}", hint="pip install -U cmdop-cli")
+        assert isinstance(connection, Connection), "we made it"
+        return connection
+
+
+def _refused(refused: websockets.InvalidStatus, origin: str) -> CMDOPError:
+    status = refused.response.status_code
+    said = (refused.response.body or b"")[:200].decode(errors="replace").strip()
+    reason = said if said.isprintable() and "<" not in said else ""
+    if status == 401:
+        return AuthenticationError(
+            reason or "the server does not accept this credential", http_status=status, hint="cmdop login"
+        )
+    if status == 403:
+        return PermissionDenied(reason or "the server does not let this stream be opened", http_status=status)
+    if status == 429 or status >= 500:
+        return ServiceUnavailable(reason or f"the relay at {origin} answered {status}", http_status=status)
+    if 300 <= status < 400:
+        there = urljoin(origin, refused.response.headers.get("Location", ""))
+        return UnexpectedAnswer(
+            f"{origin} redirects to {there[:300]!r}, which is never followed: a credential stays with its server",
+            code=LocalCode.REDIRECTED,
+            http_status=status,
+        )
+    return UnexpectedAnswer(
+        f"{origin} has no relay ({status})", hint=f"curl -sS {origin}/.well-known/cmdop", http_status=status
+    )
