@@ -51,18 +51,23 @@ class Call:
         self.declared, self.path = declared, path
         if not declared.lenient:
             self._check_environment()
-        if declared.mutates and not self.is_dry_run and environment.is_on(self.environ, environment.READONLY):
-            raise Failure(
-                Code.READ_ONLY,
-                f"{environment.READONLY} is set: cmdop {' '.join(path)} would change something",
-                hint=f"unset {environment.READONLY}",
-            )
+        if declared.mutates:
+            self.check_may_change()
         if declared.needs != "nothing":
             self.check_credential()
         if declared.needs == "workspace":
             self._settle_workspace()
         elif self.options.expect is not None or (declared.needs == "account" and self.resolution.is_explicit):
             self.workspace()
+
+    def check_may_change(self) -> None:
+        """Raise if ``CMDOP_READONLY`` is on (exit 7); for commands that change something only with some arguments."""
+        if not self.is_dry_run and environment.is_on(self.environ, environment.READONLY):
+            raise Failure(
+                Code.READ_ONLY,
+                f"{environment.READONLY} is set: cmdop {' '.join(self.path)} would change something",
+                hint=f"unset {environment.READONLY}",
+            )
 
     def _check_environment(self) -> None:
         ignoring = frozenset({environment.API_KEY}) if self.options.no_api_key else frozenset()

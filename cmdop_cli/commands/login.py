@@ -56,6 +56,7 @@ def login(
     if token not in (None, "-"):
         # The value may be the token itself: it is not repeated here, and must not stay in the shell's history.
         raise usage("--token takes only -, and reads the token from stdin", hint="cmdop login --token -")
+    ctx.call.check_may_change()
     done = signing_in.sign_in(ctx.call, ca_pin=ca_pin, opens_browser=not no_browser, by_token=token is not None)
     return Record("sign_in", done, columns=_SIGNED_IN, identifier="account.email")
 
@@ -86,6 +87,7 @@ def logout(
     from dataclasses import replace
 
     call = ctx.call
+    call.check_may_change()
     # A key in force has no sign-in to end: the question is where this person's own sign-in would act.
     resolution = call.resolve(replace(call.options, no_api_key=True))
     if resolution.credential_problem is not None:

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cmdop_cli import environment
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
-from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.failures import usage
 from cmdop_cli.results import Column, Record
 from cmdop_cli.shape import MODES
 
@@ -31,12 +30,7 @@ def mode(
         return _result(resolution.mode, resolution.mode_source)
     if new not in (*MODES, "toggle"):
         raise usage(f"the mode is one of {', '.join(MODES)}, or toggle", hint="cmdop mode toggle")
-    if environment.is_on(call.environ, environment.READONLY):
-        raise Failure(
-            Code.READ_ONLY,
-            f"{environment.READONLY} is set: this would change the mode",
-            hint=f"unset {environment.READONLY}",
-        )
+    call.check_may_change()
     call.change_state(lambda draft: draft.use_mode(_other(draft.state.mode) if new == "toggle" else new))
     chosen = call.state.mode
     call.note(f"the mode is {chosen} now")

@@ -118,6 +118,16 @@ def test_the_reviewed_sets_name_real_commands() -> None:
     assert set(IDS) >= READING | BOTH
 
 
+@pytest.mark.parametrize("line", [["login"], ["login", "--token", "-"], ["logout"], ["auth", "logout", "--all"]])
+def test_readonly_stops_sign_ins_from_beginning_and_ending(
+    cmdop: Cmdop, isolated: dict[str, str], line: list[str]
+) -> None:
+    write(isolated, state())
+    ran = cmdop.with_(CMDOP_READONLY="1").here(*line)
+    assert (ran.code, ran.out) == (7, "")
+    assert "CMDOP_READONLY" in ran.err
+
+
 @pytest.mark.parametrize("words", [w for w in VERBS if " ".join(w) not in READING | BOTH], ids=" ".join)
 def test_readonly_stops_every_change_before_anything_is_sent(
     cmdop: Cmdop, isolated: dict[str, str], words: tuple[str, ...]
