@@ -64,7 +64,7 @@ class Shell:
         }
         self._home = str(home)
         self._terminal = Terminal(["bash", "--norc", "--noediting", "-i"], {**environment, "PS1": "", "PS2": ""})
-        self._run("stty -echo; PS1=; set +m")
+        self._run("stty -echo; PS1=; set +m; cd")
 
     def run(self, command: str) -> str:
         """Return what one command prints, errors too; what it prints is how a reader sees whether it worked."""
