@@ -8,6 +8,8 @@ from typing import Any
 from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_PROFILE, SCHEMA
 from cmdop_cli.state import Membership, Place, State, parsed
 
+CACHED = 500  # workspaces per identity; one that is not among them costs `workspace use` a request
+
 
 class Draft:
     """A state that is being changed; what is read through ``state`` always shows the changes so far."""
@@ -75,10 +77,13 @@ class Draft:
                         self._set(name, profile, mode, None)
 
     def remember(self, identity: str, memberships: Sequence[Membership], *, at: str) -> None:
-        """Cache the workspaces that ``identity`` may enter, as listed at the moment ``at`` (ISO 8601)."""
+        """Cache the workspaces that ``identity`` may enter, as listed at the moment ``at`` (ISO 8601).
+
+        Only the first ``CACHED``: a cache must never make the file too large to be read again.
+        """
         entry = self._table("identities").get(identity)
         if isinstance(entry, dict):
-            items = [{**_written(each.place), "name": each.name, "role": each.role} for each in memberships]
+            items = [{**_written(each.place), "name": each.name, "role": each.role} for each in memberships[:CACHED]]
             entry["memberships"] = {"at": at, "items": items}
 
     def renamed(self, place: Place) -> None:

@@ -138,7 +138,7 @@ def remember_one(call: "Call", identity: Identity, membership: Membership) -> No
     def change(draft: Draft) -> None:
         known = draft.state.identities.get(identity.key)
         others = [each for each in known.memberships if each.place.id != membership.place.id] if known else []
-        draft.remember(identity.key, [*others, membership], at=iso(datetime.now(UTC)))
+        draft.remember(identity.key, [membership, *others], at=iso(datetime.now(UTC)))
         draft.renamed(membership.place)
 
     try:

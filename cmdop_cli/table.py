@@ -63,7 +63,7 @@ TABLE: dict[str, Row] = {
     "auth": Noun(
         "Keys and stored sign-ins.",
         {
-            "create-key": Verb("Create a key and show its secret, once.", "keys:create_key"),
+            "create-key": Verb("Create a key and show its secret, once.", "key_making:create_key"),
             "list-keys": Verb("List the keys of the workspace.", "keys:list_keys"),
             "show-key": Verb("Show one key, without its secret.", "keys:show_key"),
             "revoke-key": Verb("End a key, at once and for ever.", "keys:revoke_key"),

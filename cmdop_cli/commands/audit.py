@@ -46,7 +46,7 @@ def list_events(
     time without a zone is local. At most 50 events on a terminal and 10000 in a pipe, unless --limit is given.
 
     cmdop audit list --days 30
-    cmdop audit list --since 2026-03-01 --until 2026-03-31 --action key.* --json
+    cmdop audit list --since 2026-03-01 --until 2026-03-31 --action 'key.*' --json
     """
     call = ctx.call
     start, end = _range(days, since, until, now=datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""``cmdop auth create-key | list-keys | show-key | revoke-key``: the API keys of a workspace (D-11 to D-14)."""
+"""``cmdop auth list-keys | show-key | revoke-key``: the keys of a workspace (D-13, D-14); ``key_making`` makes them."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,14 +7,14 @@ import typer
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure, usage
-from cmdop_cli.results import Column, Listing, Record, Secret
+from cmdop_cli.results import Column, Listing, Record
 from cmdop_wire.ids import is_id
-from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, ErrorCode, KeyKind, KeyState, Scope
+from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, ErrorCode, KeyState
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
     from cmdop_sdk.client import AsyncCMDOPClient
-    from cmdop_sdk.models import CreatedKey, Key
+    from cmdop_sdk.models import Key
 
 UNUSED_DAYS = 90  # a key without an end is flagged when it was not used for so long (D-13)
 
@@ -31,127 +31,17 @@ def _until(moment: object) -> str:
     return local(parse_iso(moment)) if isinstance(moment, str) else "never"
 
 
+_CREATED = Column("created_at", "created", "ago")
 COLUMNS = (
     Column("name"),
     Column("kind", kind="id"),
     Column("prefix", "key", "id"),
-    Column("created_at", "created", "ago"),
+    _CREATED,
     Column("last_used_at", "used", "ago"),
     Column("expires_at", "expires", "ends"),
     Column("scopes", show=_short),
 )
 STATES = (*KeyState, "all")
-
-
-@verb(needs="workspace", mutates=True, bare_workspace=True)
-def create_key(
-    ctx: Ctx,
-    name: Annotated[str, typer.Option("--name", help="what the key is called; unique among your live keys")],
-    shared: Annotated[
-        bool, typer.Option("--shared", help="a workspace key: it belongs to nobody and survives who made it")
-    ] = False,
-    scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="what the key may do, such as machines:read")
-    ] = None,
-    expires: Annotated[str | None, typer.Option("--expires", help="how long it lives, such as 90d")] = None,
-) -> Secret | Record:
-    """Create a key and show its secret, once.
-
-    A personal key is yours and ends with your membership. A workspace key (--shared, or a bare --workspace) is
-    everybody's and stays. Without --scope a key may read machines, run commands and watch sessions.
-    On a terminal the secret is boxed; in a pipe it is all that stdout carries, so it can go straight to where it is
-    wanted.
-
-    cmdop auth create-key --name my-laptop
-    cmdop auth create-key --workspace --name ci-cd --expires 90d
-    """
-    call = ctx.call
-    kind = KeyKind.WORKSPACE if shared or call.bare_workspace else KeyKind.PERSONAL
-    scopes = _scopes(scope)
-    lifetime = _seconds("--expires", expires)
-    call.note(f"a {kind} key for {call.resolution.why}")
-    if call.is_dry_run:
-        return _planned(name, kind, scopes, lifetime)
-    created = call.ask(lambda client: _created(call, client, name, kind, scopes, lifetime))
-    call.note(f"created {kind} key {created.name} ({created.prefix}…)")
-    return Secret("key", _with_secret(created), columns=_SHOWN)
-
-
-_SHOWN = (
-    Column("id", kind="id"),
-    Column("name"),
-    Column("kind"),
-    Column("scopes"),
-    Column("reserved_scopes", "granting nothing yet"),
-    Column("expires_at", "expires", "ends"),
-)
-
-
-def _planned(name: str, kind: KeyKind, scopes: list[str] | None, lifetime: int | None) -> Record:
-    """Return the key as it would be, in the shape of one that is there."""
-    from datetime import UTC, datetime, timedelta
-
-    from cmdop_sdk.models import CreatedKey
-
-    nothing = dict.fromkeys(field for field in CreatedKey.__struct_fields__ if field != "replayed")
-    known = {
-        "kind": kind,
-        "name": name,
-        "scopes": scopes or [str(each) for each in DEFAULT_KEY_SCOPES],
-        "expires_at": None if lifetime is None else datetime.now(UTC) + timedelta(seconds=lifetime),
-    }
-    return Record("key", {**nothing, **known}, columns=_SHOWN[1:], identifier="name", planned=True)
-
-
-async def _created(
-    call: "Call",
-    client: "AsyncCMDOPClient",
-    name: str,
-    kind: KeyKind,
-    scopes: list[str] | None,
-    lifetime: int | None,
-) -> "CreatedKey":
-    """Create the key; if only a replay without the secret came back, end that key and create again, once (D-12)."""
-    created = await client.keys.create(name, kind=kind, scopes=scopes, expires_in=lifetime)
-    if created.secret is None:
-        await client.keys.revoke(created.id)
-        call.warn(f"the first answer was lost and its secret with it: key {created.prefix}… is revoked, making another")
-        created = await client.keys.create(name, kind=kind, scopes=scopes, expires_in=lifetime)
-    if created.secret is None:
-        await client.keys.revoke(created.id)
-        raise Failure(
-            ErrorCode.UNAVAILABLE,
-            "the answers of the server were lost twice; no key was kept",
-            hint="cmdop auth create-key --name NAME",
-        )
-    return created
-
-
-def _with_secret(created: "CreatedKey") -> dict[str, object]:
-    fields: dict[str, object] = {name: getattr(created, name) for name in created.__struct_fields__}
-    del fields["replayed"]
-    return {**fields, "secret": created.secret.reveal() if created.secret else None}
-
-
-def _scopes(words: list[str] | None) -> list[str] | None:
-    if not words:
-        return None
-    scopes = [part.strip() for word in words for part in word.split(",")]
-    for each in scopes:
-        if each not in tuple(Scope):
-            raise usage(f"there is no scope {each!r}; choose from {', '.join(Scope)}")
-    return list(dict.fromkeys(scopes))
-
-
-def _seconds(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    from cmdop_cli.times import parse_duration
-
-    try:
-        return int(parse_duration(text).total_seconds())
-    except ValueError as wrong:
-        raise usage(f"{option}: {wrong}") from None
 
 
 @verb(needs="workspace")
@@ -181,8 +71,12 @@ def list_keys(
     if stale:
         call.note(f"not used for {UNUSED_DAYS} days and without an end: {', '.join(each.name for each in stale)}")
     columns: tuple[Column, ...] = COLUMNS
-    if everyone:
-        columns = (*columns[:2], Column("owner.email", "owner"), *columns[2:])
+    if everyone:  # whose it is matters more than when it was made, and eighty columns hold one of them
+        columns = (
+            *columns[:2],
+            Column("owner.email", "owner"),
+            *(each for each in columns[2:] if each is not _CREATED),
+        )
     if state != KeyState.LIVE:
         columns = (Column("state"), *columns)
     return Listing(
@@ -223,7 +117,7 @@ def show_key(
     cmdop auth show-key key_5w3r8x0m2n4p6q8s0t1v --json
     """
     found = ctx.call.ask(lambda client: _found(client, _spoken(key)))
-    return Record("key", found, columns=_DETAILS)
+    return _record(found)
 
 
 _DETAILS = (
@@ -267,9 +161,9 @@ def revoke_key(
         found = call.ask(lambda client: _found(client, ref))
     if found.state == KeyState.REVOKED:
         call.note(f"key {found.name} is already revoked")
-        return Record("key", found, columns=_DETAILS)
+        return _record(found)
     if call.is_dry_run:
-        return Record("key", found, columns=_DETAILS, planned=True)
+        return _record(found, planned=True)
     owner = f" of {found.owner.email}" if found.owner else ""
     call.confirm(
         f"revoke the {found.kind} key {found.name}{owner} ({found.prefix}…)?",
@@ -277,7 +171,17 @@ def revoke_key(
     )
     revoked = call.ask(lambda client: client.keys.revoke(found.id))
     call.note(f"revoked key {revoked.name} ({revoked.prefix}…)")
-    return Record("key", revoked, columns=_DETAILS)
+    return _record(revoked)
+
+
+def _record(key: "Key", *, planned: bool = False) -> Record:
+    shown = _without_empty(_DETAILS, key.reserved_scopes)
+    return Record("key", key, columns=shown, piped=_DETAILS, planned=planned)
+
+
+def _without_empty(columns: tuple[Column, ...], reserved: list[str]) -> tuple[Column, ...]:
+    """Return the columns without the one on reserved scopes, where a key has none: few do."""
+    return tuple(each for each in columns if reserved or each.name != "reserved_scopes")
 
 
 def _used(key: "Key") -> str:
