@@ -124,8 +124,14 @@ def test_an_id_of_another_tenant_is_an_unknown_id(stage: Stage, method: str) -> 
     acme = f"/workspaces/{stage.acme}"
     theirs = {"members": [stage.world["rival"].id, stage.world["outsider"].id, make_id("account")]}
     theirs["keys"] = [stage.world.key("rival")["id"], stage.world.key("rival", shared=True)["id"], make_id("key")]
+    token, globex = stage.world.token("rival"), stage.world.globex.slug
+    machine = stage.fleet("register", workspace=globex, hostname=f"theirs-{method.lower()}")["id"]
+    theirs["machines"] = [machine, f"theirs-{method.lower()}", make_id("machine"), "no-such-machine"]
+    theirs["sessions"] = [stage.fleet("open_session", bearer=token, machine=machine), make_id("session")]
+    made = stage.answer("POST", f"/workspaces/{globex}/join-tokens", token, json={})
+    theirs["join-tokens"] = [made.json()["id"], make_id("join_token")]
     for noun, ids in theirs.items():
-        body = {"json": {"role": "member"}} if method == "PATCH" else {}
+        body = {"json": {"role": "member"} if noun == "members" else {}} if method == "PATCH" else {}
         answers = [
             told(stage.answer(method, f"{acme}/{noun}/{each}", stage.world.token("owner"), **body)) for each in ids
         ]
