@@ -97,7 +97,15 @@ class Command(TyperCommand):
         super().__init__(name, params=[*own, *_parameters()], **{**settings, "add_help_option": False})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the line; a bare ``--workspace`` is noted first where the command gives it a meaning (D-19)."""
+        """Read the line.
+
+        A bare ``--workspace`` is noted first where the command gives it a meaning (D-19), and so are the words after
+        ``--`` where they are somebody else's.
+        """
+        if self.declared.rest is not None and "--" in args:
+            place = args.index("--")
+            ctx.obj.rest = args[place + 1 :]
+            args = args[:place]
         if self.declared.bare_workspace:
             args, is_bare = self._without_bare_workspace(args)
             if is_bare and not ctx.resilient_parsing:
@@ -133,6 +141,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Settle what the command declared, then run it."""
         call: Call = ctx.obj
+        call.is_remote = self.declared.remote is not None and self.declared.remote(ctx.params)
         call.begin(self.declared, path=tuple(ctx.command_path.split()[1:]))
         return super().invoke(ctx)
 

@@ -6,7 +6,7 @@ and mode in force. No network, no secret.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from cmdop_cli.completion_scripts import SCRIPTS
@@ -74,13 +74,13 @@ def _next_words(path: tuple[str, ...], given: Sequence[str], call: "Call") -> It
     if not path:
         return () if given else ((name, entry.summary) for name, entry in TABLE.items() if not entry.hidden)
     entry = _row(path)
-    if isinstance(entry, Noun):
-        return () if given else ((name, each.summary) for name, each in entry.verbs.items() if not each.hidden)
-    if isinstance(entry, Verb):
-        arguments = [each for each in _parameters(path) if each.param_type_name == "argument"]
-        if arguments:
-            return _values(arguments[min(len(given), len(arguments) - 1)].name or "", call)
-    return ()
+    verbs: Iterator[Candidate] = iter(())
+    if isinstance(entry, Noun) and not given:
+        verbs = ((name, each.summary) for name, each in entry.verbs.items() if not each.hidden)
+    arguments = [each for each in _parameters(path) if each.param_type_name == "argument"]
+    if not arguments:
+        return verbs
+    return chain(verbs, _values(arguments[min(len(given), len(arguments) - 1)].name or "", call))
 
 
 def _options(path: tuple[str, ...]) -> Iterator[Candidate]:
@@ -100,6 +100,8 @@ def _takes_value(word: str, path: tuple[str, ...]) -> bool:
 
 def _parameters(path: tuple[str, ...]) -> list[Any]:
     entry = _row(path)
+    if isinstance(entry, Noun) and entry.otherwise is not None:  # the verb that may be left out
+        entry = entry.verbs[entry.otherwise]
     if not isinstance(entry, Verb):
         return []
     from cmdop_cli.app import made

@@ -39,6 +39,8 @@ class Call:
         self.given = Given()
         self.is_dry_run = False
         self.bare_workspace = False
+        self.rest: list[str] | None = None  # the words after ``--``, of a command that takes them
+        self.is_remote = False  # the exit status is that of what runs far away
         self.declared = Declared()
         self.path: tuple[str, ...] = ()
         self._state: State | None = None

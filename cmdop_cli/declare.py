@@ -1,6 +1,6 @@
 """How a command says what it needs, beside its function; ``app.py`` reads it, so no command checks it itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -16,10 +16,18 @@ class Declared:
     mutates: bool = False
     bare_workspace: bool = False
     lenient: bool = False
+    rest: tuple[str, str] | None = None
+    remote: "Callable[[Mapping[str, Any]], bool] | None" = None
 
 
 def verb(
-    *, needs: Need = "nothing", mutates: bool = False, bare_workspace: bool = False, lenient: bool = False
+    *,
+    needs: Need = "nothing",
+    mutates: bool = False,
+    bare_workspace: bool = False,
+    lenient: bool = False,
+    rest: tuple[str, str] | None = None,
+    remote: "Callable[[Mapping[str, Any]], bool] | None" = None,
 ) -> Callable[[Function], Function]:
     """Declare a function to be a command.
 
@@ -27,10 +35,13 @@ def verb(
     ``mutates``: gets ``--dry-run``, and is refused by the read-only and workspace guards (exit 7).
     ``bare_workspace``: ``--workspace`` without a value is a switch of its own here (D-19, ``auth create-key``).
     ``lenient``: works although a variable that selects authority is empty (cli.md: help, login, doctor …).
+    ``rest``: name and sentence of the words after ``--``, which are kept as they are in ``call.rest``.
+    ``remote``: tells from the parameters whether the exit status is that of what ran far away; failures of our own
+    are 255 then, except for those of the line and of the guards (cli.md).
     """
 
     def mark(function: Function) -> Function:
-        function.__dict__["declared"] = Declared(needs, mutates, bare_workspace, lenient)
+        function.__dict__["declared"] = Declared(needs, mutates, bare_workspace, lenient, rest, remote)
         return function
 
     return mark

@@ -41,7 +41,13 @@ def _failed(call: Call, error: BaseException) -> int:
         _keep_traceback(call, failure, error)
     with suppress(OSError):  # stderr may have gone too; the exit status still tells
         call.emergency_output().failure(failure)
-    return failure.exit_code
+    return _status(call, failure)
+
+
+def _status(call: Call, failure: Failure) -> int:
+    """Return the exit status; no failure of ours may look like the status of what ran far away (cli.md)."""
+    ours = (Exit.USAGE, Exit.GUARD, Exit.INTERRUPTED, Exit.TERMINATED)
+    return Exit.REMOTE if call.is_remote and failure.exit_code not in ours else failure.exit_code
 
 
 def _keep_traceback(call: Call, failure: Failure, error: BaseException) -> None:

@@ -19,11 +19,13 @@ def command_page(command: Any, context: Any) -> str:
     prose, examples = split_help(command.help or "")
     arguments = [each for each in command.params if isinstance(each, TyperArgument) and not each.hidden]
     options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
-    words = [context.command_path, *(["[OPTIONS]"] if options else []), *(slot(each) for each in arguments)]
+    rest = command.declared.rest
+    words = [context.command_path, *usage_slots(arguments, options, rest)]
+    terms = [*((argument_name(each), each.help or "") for each in arguments), *([rest] if rest else [])]
     parts = [
         _wrapped(f"Usage: {' '.join(words)}", indent=len("Usage: ")),
         *(textwrap.fill(paragraph, WIDTH) for paragraph in prose),
-        section("Arguments", [(argument_name(each), each.help or "") for each in arguments]),
+        section("Arguments", terms),
         section("Options", [(option_term(each), option_sentence(each)) for each in options]),
         section("Examples", [(line, "") for line in examples]),
         "The options that every command takes: cmdop help options",
@@ -91,6 +93,14 @@ def slot(argument: TyperArgument) -> str:
     """Return an argument as it stands in a usage line."""
     name = argument_name(argument) + ("..." if argument.nargs != 1 else "")
     return name if argument.required else f"[{name}]"
+
+
+def usage_slots(
+    arguments: Sequence[TyperArgument], options: Sequence[TyperOption], rest: tuple[str, str] | None
+) -> list[str]:
+    """Return what follows a command's name in its usage line."""
+    words = ["[OPTIONS]"] if options else []
+    return [*words, *(slot(each) for each in arguments), *(["--", f"{rest[0]}..."] if rest else [])]
 
 
 def section(title: str, terms: Sequence[tuple[str, str]]) -> str:

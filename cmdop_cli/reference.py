@@ -8,7 +8,7 @@ from cmdop_cli import app, environment, pages
 from cmdop_cli.meanings import EXIT_MEANINGS
 from cmdop_cli.options import GLOBAL_OPTIONS
 from cmdop_cli.settings import SETTINGS
-from cmdop_cli.table import TABLE, Foreign, Noun, Verb
+from cmdop_cli.table import Foreign, Noun, Verb, rows
 
 
 def markdown(note: str) -> str:
@@ -28,29 +28,28 @@ def markdown(note: str) -> str:
 
 
 def _commands() -> Iterator[str]:
-    for name, entry in TABLE.items():
-        if entry.hidden:
-            continue
-        if isinstance(entry, Noun):
-            yield f"## cmdop {name}\n\n{entry.summary}"
-            yield from (_command((name, each), inner) for each, inner in entry.verbs.items() if not inner.hidden)
-        else:
-            yield _command((name,), entry)
+    for words, entry in rows():
+        yield f"{_heading(words)}\n\n{entry.summary}" if isinstance(entry, Noun) else _command(words, entry)
+
+
+def _heading(words: tuple[str, ...]) -> str:
+    return f"{'#' * min(len(words) + 1, 4)} cmdop {' '.join(words)}"
 
 
 def _command(words: tuple[str, ...], entry: Verb | Foreign) -> str:
     path = f"cmdop {' '.join(words)}"
-    heading = "##" if len(words) == 1 else "###"
     if isinstance(entry, Foreign):
-        return f"{heading} {path}\n\n{entry.summary}\n\nIts own `--help` says the rest."
+        return f"{_heading(words)}\n\n{entry.summary}\n\nIts own `--help` says the rest."
     command = app.made(words[-1], entry)
+    assert isinstance(command, app.Command), "a verb is a command"
     prose, examples = pages.split_help(command.help or "")
     arguments = [each for each in command.params if isinstance(each, TyperArgument) and not each.hidden]
     options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
-    usage = " ".join([path, *(["[OPTIONS]"] if options else []), *(pages.slot(each) for each in arguments)])
+    usage = " ".join([path, *pages.usage_slots(arguments, options, command.declared.rest)])
     terms = [(pages.argument_name(each), each.help or "") for each in arguments]
+    terms += [command.declared.rest] if command.declared.rest else []
     terms += [(pages.option_term(each), pages.option_sentence(each)) for each in options]
-    parts = [f"{heading} {path}", f"    {usage}", *prose]
+    parts = [_heading(words), f"    {usage}", *prose]
     if terms:
         parts.append(_table(("", ""), ((f"`{term}`", text) for term, text in terms)).rstrip("\n"))
     if examples:

@@ -4,6 +4,7 @@ Data only. Help of a noun, completion and suggestions read it without importing 
 sentence with the function's own.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,10 +27,10 @@ class Foreign(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """A group of verbs."""
+    """A group of verbs, and of nouns below it."""
 
     summary: str
-    verbs: "dict[str, Verb | Foreign]" = field(default_factory=dict)
+    verbs: "dict[str, Row]" = field(default_factory=dict)
     hidden: bool = False
     alone: str | None = None  # the verb that is meant when none is given
     otherwise: str | None = None  # the verb that takes a first word which is no verb
@@ -119,19 +120,28 @@ TABLE: dict[str, Row] = {
 
 
 def row(words: tuple[str, ...]) -> Row | None:
-    """Return the row at ``words`` (one or two), or ``None``."""
-    found = TABLE.get(words[0]) if words else None
-    if found is not None and len(words) == 2:
-        return found.verbs.get(words[1]) if isinstance(found, Noun) else None
-    return found if len(words) == 1 else None
+    """Return the row at ``words``, or ``None``."""
+    found: Row | None = None
+    here: dict[str, Row] = TABLE
+    for word in words:
+        found = here.get(word)
+        here = found.verbs if isinstance(found, Noun) else {}
+    return found
+
+
+def rows(*, hidden: bool = False) -> "Iterator[tuple[tuple[str, ...], Row]]":
+    """Yield every row with its words, a noun before what is below it, in the table's order."""
+    yield from _below((), TABLE, hidden=hidden)
+
+
+def _below(words: tuple[str, ...], table: dict[str, Row], *, hidden: bool) -> "Iterator[tuple[tuple[str, ...], Row]]":
+    for name, entry in table.items():
+        if hidden or not entry.hidden:
+            yield (*words, name), entry
+            if isinstance(entry, Noun):
+                yield from _below((*words, name), entry.verbs, hidden=hidden)
 
 
 def paths(*, hidden: bool = False) -> "list[tuple[str, ...]]":
     """Return the words of every verb, in the table's order."""
-    found: list[tuple[str, ...]] = []
-    for name, entry in TABLE.items():
-        if isinstance(entry, Noun):
-            found += [(name, each) for each, inner in entry.verbs.items() if hidden or not inner.hidden]
-        elif hidden or not entry.hidden:
-            found.append((name,))
-    return found
+    return [words for words, entry in rows(hidden=hidden) if not isinstance(entry, Noun)]

@@ -144,20 +144,15 @@ def cli() -> str:
     """Return the manual of the command line: the help of every command, as it is printed."""
     from cmdop_cli.environment import VARIABLES
     from cmdop_cli.meanings import EXIT_MEANINGS
-    from cmdop_cli.table import TABLE, Foreign, Noun
+    from cmdop_cli.table import Foreign, rows
 
     text = f"# The command line\n\n{NOTE}What `--help` prints, command by command.\n\n"
     text += _page("## cmdop", _printed("--help"))
-    for name, row in TABLE.items():
-        if row.hidden:
-            continue
+    for words, row in rows():
         if isinstance(row, Foreign):
             text += _server_pages()
-            continue
-        text += _page(f"## cmdop {name}", _printed(name, "--help"))
-        for verb, entry in row.verbs.items() if isinstance(row, Noun) else ():
-            if not entry.hidden:
-                text += _page(f"### cmdop {name} {verb}", _printed(name, verb, "--help"))
+        else:
+            text += _page(f"{'#' * min(len(words) + 1, 4)} cmdop {' '.join(words)}", _printed(*words, "--help"))
     variables = [[f"`{name}`", meaning] for name, meaning in VARIABLES.items()]
     exits = [[str(int(status)), meaning] for status, meaning in EXIT_MEANINGS.items()]
     return (
