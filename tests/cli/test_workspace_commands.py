@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from cmdop_cli.local import Local
+from cmdop_cli.state import Membership, Place
+from cmdop_wire.ids import make_id
 from tests.cli.signed import plant, sign_in, token_files, unique
 from tests.terminal import Cmdop
 from tests.world import World
@@ -402,3 +405,13 @@ def test_hostile_names_stay_text_in_every_form(cmdop: Cmdop, world: World) -> No
         assert b"\x1b]" not in screen.written
     finally:
         screen.close()
+
+
+def test_thousands_of_workspaces_never_make_the_state_unreadable(cmdop: Cmdop, world: World) -> None:
+    sign_in(cmdop, world, "owner", "acme")
+    local = Local(cmdop.environ)
+    (identity,) = local.state().identities
+    many = [Membership(Place(make_id("workspace"), f"w{number}"), "名" * 100, "owner") for number in range(12_000)]
+    local.change_state(lambda draft: draft.remember(identity, many, at="2026-03-01T00:00:00Z"))
+    assert cmdop.here("workspace", "use", "w0").ok()
+    assert cmdop.here("workspace", "list", "-q").ok().out.split() == [world.acme.slug, world["owner"].personal]
