@@ -13,8 +13,12 @@ from tests.server.test_matrix import CODES, problem
 from tests.world import make_world
 
 ROWS = rows()
-# Nobody who may not list a key may revoke it, so this gate shows only behind an open one.
-BEHIND = {"key.revoke_any": "key.list_all"}
+# Gates that show only when another one is open too: nobody who may not list a key may revoke it, and whoever may not
+# operate has no session of their own to end.
+BEHIND = {
+    ("revoke_key", "key.revoke_any"): "key.list_all",
+    ("terminate_session", "session.operate"): "session.terminate_any",
+}
 CLOSED_TO_KEYS = (AccountAction.ACCOUNT_EDIT, AccountAction.WORKSPACE_CREATE)
 
 
@@ -25,7 +29,7 @@ def gates() -> Iterator[tuple[str, str]]:
             continue  # nothing stands before it
         yield row.operation, "bearer"
         if row.action not in list(AccountAction):
-            yield row.operation, " ".join(["decide", row.action, BEHIND.get(row.action, "")]).strip()
+            yield row.operation, " ".join(["decide", row.action, BEHIND.get((row.operation, row.action), "")]).strip()
         elif row.action in CLOSED_TO_KEYS:
             yield row.operation, "keys"
 
