@@ -6,7 +6,14 @@ import sys
 
 def main() -> int:
     """Run the line in ``sys.argv`` and return its exit status."""
-    arguments = sys.argv[1:]
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the frame stood that would have said so
+        sys.stderr.write("error: interrupted\n")
+        return 130
+
+
+def _run(arguments: list[str]) -> int:
     if arguments in (["workspace", "current"], ["workspace", "current", "--json"], ["prompt"], ["--version"]):
         from cmdop_cli import fast
 

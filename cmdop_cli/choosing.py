@@ -8,6 +8,7 @@ from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.resolver import EXPLICIT, Resolution
 from cmdop_cli.results import Column, Record
 from cmdop_cli.state import Identity, Place
+from cmdop_sdk.errors import LocalStateError
 from cmdop_wire.ids import is_id, is_slug
 from cmdop_wire.vocab import ErrorCode
 
@@ -142,8 +143,8 @@ def _note_settings(call: "Call", draft: "Draft") -> None:
     stamp = settings.stamp()  # before the content: a change in between makes the stamp stale, never the note wrong
     try:
         output = settings.document.get("output")
-    except Exception:
-        return
+    except (Failure, LocalStateError):
+        return  # a broken config.toml is for whoever needs it to complain about
     draft.saw_settings(stamp, output)
 
 

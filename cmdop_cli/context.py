@@ -20,6 +20,7 @@ from cmdop_cli.options import OUTPUTS, Given, Options, wants_json
 from cmdop_cli.output import Output, safe
 from cmdop_cli.resolver import Resolution, Source, resolve
 from cmdop_cli.state import Identity, Place, State
+from cmdop_sdk.errors import LocalStateError
 
 if TYPE_CHECKING:
     from cmdop_cli.credentials import Server
@@ -117,6 +118,7 @@ class Call:
             fields=options.fields,
             limit=options.limit,
             color=not options.no_color and bool(self.setting("color", safely=True)),
+            pager=self.setting("pager", safely=True),
             environ=self.environ,
         )
 
@@ -153,7 +155,7 @@ class Call:
         if self._state is None:
             try:
                 self._state = self.local.state()
-            except Exception:
+            except (Failure, LocalStateError):
                 if not self._has_key:
                     raise
                 self._state = State()
@@ -171,7 +173,7 @@ class Call:
 
         try:
             return self.local.settings().value(name, self.environ).value
-        except Exception:
+        except (Failure, LocalStateError):
             if not safely and not self._has_key:
                 raise
             return known(name).default

@@ -41,13 +41,13 @@ VARIABLES = {
     OUTPUT: "table, tsv, json, ndjson or quiet; only -o, --json and -q beat it",
     NO_INPUT: "never ask a question",
     CI: "never ask a question; most CI services set it",
-    CREDENTIAL_STORE: "auto, keyring, file, encrypted-file or env: where sign-ins are kept",
+    CREDENTIAL_STORE: "auto, keyring, file or env: where sign-ins are kept",
     CONFIG_DIR: "an absolute path: the directory of all local files",
     TIMEOUT: "seconds to wait for an answer (30)",
     RETRIES: "how often a safe request is tried again (4)",
     DEBUG: "write a traceback of any failure to a private file and name it",
     NO_COLOR: "no bold headings when not empty",
-    PAGER: "the program that long output is shown with",
+    PAGER: "the program that tables longer than the screen are shown with",
     CA_FILE: "certificates to trust beside the system's",
 }
 

@@ -218,4 +218,4 @@ def _origin_words(source: str, is_reachable: bool | None) -> str:
 
 
 def _chosen_by(source: str) -> str:
-    return {"state": "the current one", "built in": "the built-in default"}.get(source, source)
+    return {"saved": "the current one", "built in": "the built-in default"}.get(source, source)

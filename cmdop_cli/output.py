@@ -109,6 +109,7 @@ class Output:
         fields: Sequence[str] = (),
         limit: int | None = None,
         color: bool = False,
+        pager: str | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.stdout, self.stderr = sys.stdout, sys.stderr
@@ -120,6 +121,7 @@ class Output:
         self.form = form or ("table" if self.is_terminal else "tsv")
         self.fields = tuple(fields)
         self.limit = limit
+        self.pager = pager
         self.environ = environ
         # Off unless asked for: a terminal that must show only text gets only text.
         self.has_color = color and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
@@ -162,6 +164,15 @@ class Output:
             self._let_go()
             raise Failure(Code.OUTPUT, f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from error
 
+    def _page(self, text: str) -> None:
+        """Write a table or text, through the pager where there is one and the screen is too short."""
+        if self.pager is not None and self.form == "table":
+            from cmdop_cli.paging import paged
+
+            if paged(self, text, self.pager):
+                return
+        self.write(text)
+
     def _let_go(self) -> None:
         """Send what is still buffered nowhere: Python would fail again, and loudly, when it flushes at exit."""
         with suppress(OSError, ValueError, AttributeError):
@@ -185,7 +196,7 @@ class Output:
         elif items:
             from cmdop_cli.tables import table
 
-            self.write(table(columns, items, bold=self._bold))
+            self._page(table(columns, items, bold=self._bold))
         elif listing.empty:
             self.note(listing.empty)
         if len(items) < len(listing.items):
@@ -243,7 +254,7 @@ class Output:
             document = {"schema": f"cmdop.{result.noun}.v1", **content}
             self.write(encoded(document, indent=2 if self.form == "json" else None) + "\n")
         else:
-            self.write("".join(line + "\n" for line in result.lines))
+            self._page("".join(line + "\n" for line in result.lines))
 
     def _columns(self, columns: Sequence[Column], items: "Sequence[Mapping[str, Any]]") -> Sequence[Column]:
         if not self.fields:

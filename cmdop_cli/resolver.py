@@ -197,7 +197,7 @@ def _profile(
     elif environ.get(environment.PROFILE):
         name, source = environ[environment.PROFILE], environment.PROFILE
     else:
-        return state.profile, "state", None
+        return state.profile, "saved", None
     if name in state.choices or name in profiles or name == state.profile:
         return name, source, None
     unknown = Failure(ErrorCode.NOT_FOUND, f"there is no profile {name} (from {source})", hint="cmdop profile list")
@@ -209,13 +209,13 @@ def _mode(options: Options, environ: Mapping[str, str], state: State) -> tuple[s
         return options.mode, "--mode", None
     named = environ.get(environment.MODE)
     if not named:
-        return state.mode, "state", None
+        return state.mode, "saved", None
     if named in MODES:
         return named, environment.MODE, None
     wrong = Failure(
         Code.LOCAL_STATE, f"{environment.MODE} is neither prod nor dev", hint=f"export {environment.MODE}=prod"
     )
-    return state.mode, "state", wrong
+    return state.mode, "saved", wrong
 
 
 def _key(options: Options, environ: Mapping[str, str], key_text: str | None) -> tuple[GivenKey | None, Failure | None]:

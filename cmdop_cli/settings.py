@@ -13,7 +13,7 @@ from cmdop_sdk.files import PrivateFile
 
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
-STORES = ("auto", "keyring", "file", "encrypted-file", "env")
+STORES = ("auto", "keyring", "file", "env")
 
 
 class Setting(NamedTuple):
@@ -63,7 +63,7 @@ SETTINGS = {
     "credential_store": Setting(str, "auto", environment.CREDENTIAL_STORE, "where sign-ins are kept", STORES),
     "timeout": Setting(int, 30, environment.TIMEOUT, "seconds to wait for an answer"),
     "retries": Setting(int, 4, environment.RETRIES, "how often a safe request is tried again"),
-    "pager": Setting(str, None, environment.PAGER, "program that long output is shown with"),
+    "pager": Setting(str, None, environment.PAGER, "program that tables longer than the screen are shown with"),
 }
 
 

@@ -38,7 +38,7 @@ def mode(
         call.warn(f"{call.resolution.mode_source} hides it: commands here still use {call.resolution.mode}")
     elif call.state.identity(call.resolution.profile, chosen) is None:
         call.note(f"nobody is signed in there yet: cmdop login{' --dev' if chosen == 'dev' else ''}")
-    return _result(chosen, "state")
+    return _result(chosen, "saved")
 
 
 def _other(mode: str) -> str:

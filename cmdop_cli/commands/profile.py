@@ -22,7 +22,7 @@ _COLUMNS = (
     Column("mode"),
     Column("server"),
     Column("email"),
-    Column("workspace.slug"),
+    Column("workspace.slug", "workspace"),
 )
 _NAME = (Column("name", "profile"),)
 

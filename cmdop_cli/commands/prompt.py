@@ -3,7 +3,9 @@
 from cmdop_cli.context import Ctx
 from cmdop_cli.current import prompt_result
 from cmdop_cli.declare import verb
+from cmdop_cli.failures import Failure
 from cmdop_cli.results import Text
+from cmdop_sdk.errors import LocalStateError
 
 
 @verb(lenient=True)
@@ -18,5 +20,8 @@ def prompt(ctx: Ctx) -> Text:
     """
     try:
         return prompt_result(ctx.call.resolution)
-    except Exception:  # a prompt must not fail whatever the state of the files: `cmdop status` explains
+    except (
+        Failure,
+        LocalStateError,
+    ):  # a prompt must not fail whatever the state of the files: `cmdop status` explains
         return Text(["?"], "prompt")

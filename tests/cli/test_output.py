@@ -148,7 +148,7 @@ def test_one_listing_in_every_form(cmdop: Cmdop, isolated: dict[str, str]) -> No
     assert cmdop.here("profile", "list", "-q").ok().out == "default\n"
     assert cmdop.here("profile", "list", "--fields", "name,workspace.slug").ok().out == "default\tacme\n"
     assert cmdop.here("profile", "list", "-o", "table").ok().out == (
-        "   NAME     MODE  SERVER  EMAIL  SLUG\n*  default  prod  -       -      acme\n"
+        "   NAME     MODE  SERVER  EMAIL  WORKSPACE\n*  default  prod  -       -      acme\n"
     )
     document = cmdop.here("profile", "list", "--json").ok().json
     assert (document["schema"], document["next"]) == ("cmdop.profile.v1", None)
@@ -173,6 +173,27 @@ def test_a_default_form_from_variable_and_config(cmdop: Cmdop, isolated: dict[st
     assert cmdop.with_(CMDOP_OUTPUT="tsv").here("mode").ok().out == "prod\n"
     assert cmdop.with_(CMDOP_OUTPUT="tsv").here("mode", "-o", "quiet").ok().out == "prod\n"
     assert cmdop.with_(CMDOP_OUTPUT="yaml").here("mode").code == Exit.LOCAL_STATE
+
+
+def test_a_pager_shows_what_is_longer_than_the_screen(
+    terminal: Start, isolated: dict[str, str], tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    for pager, height, is_used in ((f"tee {seen}", 5, True), (f"tee {seen}", 100, False), ("", 5, False)):
+        seen.unlink(missing_ok=True)
+        screen = terminal([str(COMMAND), "config", "list"], environ={"CMDOP_PAGER": pager}, width=80, height=height)
+        assert screen.end() == 0
+        assert seen.exists() == is_used
+    assert b"require_workspace" in screen.written
+    broken = terminal([str(COMMAND), "config", "list"], environ={"CMDOP_PAGER": "/nonexistent"}, width=80, height=5)
+    assert broken.end() == 0
+    assert b"warning: the pager" in broken.written
+    assert b"require_workspace" in broken.written
+    piped_too = subprocess.run(
+        [COMMAND, "config", "list"], env=isolated | {"CMDOP_PAGER": f"tee {seen}"}, capture_output=True, check=True
+    )
+    assert not seen.exists()
+    assert b"require_workspace" in piped_too.stdout
 
 
 # -- errors --------------------------------------------------------------------------------------------------------
