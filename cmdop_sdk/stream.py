@@ -78,7 +78,7 @@ class Stream:
             self._keeper = asyncio.create_task(self._keep(), name="stream keeper")
             await self._until_opened()
         except BaseException:
-            await self._stop()
+            await self.close()
             raise
         return self
 
