@@ -105,7 +105,7 @@ def derive_slug(name: str) -> str:
     """
     import unicodedata  # noqa: PLC0415 - a large module that most commands never need
 
-    # Taken apart before folding (``ℌ`` is a capital only then) and after it (folding can compose).
+    # Taken apart before folding (``ℌ`` is a capital only then) and after it (folding can compose).  # noqa: RUF003
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold()).translate(_TRANSLITERATED)
     kept = "".join(character for character in folded if not unicodedata.combining(character))
     return re.sub(r"[^a-z0-9]+", "-", kept).strip("-")[:SLUG_LENGTH].rstrip("-")

@@ -53,7 +53,7 @@ class Records:
 
     def gate_event(self, machine: "Machine", body: dict[str, Any]) -> None:
         """Note what a machine's gate decided."""
-        self._later(lambda: machines.record_gate_event(machine.id, body))
+        self._later(lambda: machines.record_gate_event(machine.id, body, workspace_id=machine.workspace_id))
 
     def duplicate(self, machine: "Machine") -> None:
         """Note that a credential was used from two places at once (D-5)."""

@@ -72,6 +72,23 @@ def open_session(bearer: str, machine: str, resume: str = "again", taken_over_fr
     return made.public_id
 
 
+def session_from_before(bearer: str, machine: str) -> str:
+    """Write a session of whoever holds ``bearer``, as if they had opened it when they still could."""
+    actor, row = prove(bearer, address="127.0.0.1", request_id="").actor, Machine.objects.get(public_id=machine)
+    made = Session.objects.create(
+        workspace=row.workspace,
+        machine=row,
+        machine_id_then=machine,
+        hostname=row.hostname,
+        operator_kind=actor.kind,
+        operator_id=actor.id,
+        operator_label=actor.label,
+        account_id_then=actor.account_id or "",
+        opened_at=timezone.now(),
+    )
+    return made.public_id
+
+
 def end_session(session: str, reason: str) -> None:
     """Tell that a session ended."""
     sessions.end_session(session, reason=reason)

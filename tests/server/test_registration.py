@@ -357,6 +357,19 @@ def test_a_join_token_ends_by_time_by_revocation_and_with_its_maker(world: World
     assert world.as_("owner").get(machines_of(world)).json()["items"] == []
 
 
+def test_a_machine_may_ask_for_nothing_and_a_join_token_for_one_thing() -> None:
+    from cmdop_server.access.actor import Actor, ActorKind
+    from cmdop_server.access.policy import Facts, decide
+    from cmdop_wire.vocab import Action, WorkspaceState
+
+    machine = Actor(ActorKind.MACHINE, credential_id="mch_x", workspace_id="ws_x")
+    token = Actor(ActorKind.JOIN_TOKEN, credential_id="jtk_x", workspace_id="ws_x")
+    assert [action for action in Action if decide(machine, action, Facts(None)).visible] == []
+    assert [action for action in Action if decide(token, action, Facts(None)).allowed] == [Action.MACHINE_REGISTER]
+    for facts in (Facts(None, bound=False), Facts(None, WorkspaceState.PENDING_DELETION)):
+        assert not any(decide(token, action, facts).visible for action in Action)
+
+
 def test_a_join_token_made_with_a_key_works_while_the_key_does(world: World) -> None:
     made = fleet_key(world).post(join_tokens(world), json={"name": "from a key"})
     assert made.status_code == 201
