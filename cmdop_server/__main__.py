@@ -176,14 +176,14 @@ def _worker(asked: argparse.Namespace) -> int:
     _import_fast()
     from cmdop_server.management.serving import serve_as_worker  # noqa: PLC0415
 
-    return serve_as_worker(asked.descriptor)
+    return serve_as_worker(asked.descriptor, asked.role)
 
 
 def main(line: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; refusals and failures become text here and nowhere else."""
     words = sys.argv[1:] if line is None else line
-    if len(words) == 2 and words[0] == opening.WORKER:
-        asked = argparse.Namespace(run=_worker, as_json=False, descriptor=int(words[1]))
+    if len(words) == 2 and words[0] in (opening.WORKER, opening.RELAY):
+        asked = argparse.Namespace(run=_worker, as_json=False, role=words[0], descriptor=int(words[1]))
     else:
         asked = Grammar().read(words)
     try:

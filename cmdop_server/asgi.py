@@ -10,8 +10,9 @@ from django.apps import apps
 from django.conf import settings
 from django.urls import get_resolver
 
-from cmdop_server.bridge import Receive, Scope, Send, ThreadedDjango
+from cmdop_server.bridge import Receive, Scope, Send, ThreadedDjango, refuse
 from cmdop_server.health import server_version
+from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:
     from cmdop_server.relay.app import Relay
@@ -28,14 +29,30 @@ def django_application() -> ThreadedDjango:
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one scope."""
-    match scope["type"]:
-        case "http":
-            await django_application()(scope, receive, send)
-        case "websocket":
-            await relay()(scope, receive, send)
-        case "lifespan":
-            await _lifespan(receive, send)
+    """Serve one scope with everything in one process: http to Django, websockets to the relay."""
+    if scope["type"] == "http":
+        await django_application()(scope, receive, send)
+    else:
+        await relay_application(scope, receive, send)
+
+
+async def worker_application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one scope as one of several workers: the relay has a process and a port of its own."""
+    if scope["type"] == "http":
+        await django_application()(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": "see relay in /.well-known/cmdop"})
+
+
+async def relay_application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one scope as the relay; it answers no http but an upgrade."""
+    if scope["type"] == "websocket":
+        await relay()(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    else:
+        await refuse(scope, send, 404, ErrorCode.NOT_FOUND, "this is the relay; it speaks websockets only")
 
 
 @cache

@@ -56,7 +56,7 @@ async def _receive_body(scope: Scope, receive: Receive) -> bytes | None:
                 return b"".join(parts)
 
 
-async def _refuse(
+async def refuse(
     scope: Scope, send: Send, status: int, code: ErrorCode, message: str, *headers: tuple[bytes, bytes]
 ) -> None:
     """Answer, in the API's envelope, a request that Django never sees."""
@@ -96,7 +96,7 @@ class ThreadedDjango(BaseHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if self._requests >= self._capacity:
-            await _refuse(scope, send, 503, ErrorCode.UNAVAILABLE, "the server is overloaded", (b"retry-after", b"2"))
+            await refuse(scope, send, 503, ErrorCode.UNAVAILABLE, "the server is overloaded", (b"retry-after", b"2"))
             return
         self._requests += 1
         try:
@@ -108,10 +108,10 @@ class ThreadedDjango(BaseHandler):
         try:
             body = await _receive_body(scope, receive)
         except _TooLargeError:
-            await _refuse(scope, send, 413, ErrorCode.TOO_LARGE, f"a request body is at most {BODY_BYTES} bytes")
+            await refuse(scope, send, 413, ErrorCode.TOO_LARGE, f"a request body is at most {BODY_BYTES} bytes")
             return
         except TimeoutError:
-            await _refuse(scope, send, 408, ErrorCode.MALFORMED, "the request body did not arrive in time")
+            await refuse(scope, send, 408, ErrorCode.MALFORMED, "the request body did not arrive in time")
             return
         if body is None:
             return

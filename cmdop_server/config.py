@@ -88,6 +88,8 @@ class Config:
     host: str
     port: int
     public_url: str | None
+    relay_port: int
+    relay_url: str | None
     allowed_hosts: tuple[str, ...]
     signup: Signup
     tls: str | None
@@ -264,6 +266,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CMDOP_DATABASE_URL", "database", _database, None, "`postgresql://…`; default an embedded SQLite"),
     Variable("CMDOP_HOST", "host", _text, "127.0.0.1", "address to listen on"),
     Variable("CMDOP_PORT", "port", _number(0, 65535, 8787), 8787, "port to listen on; 0 takes a free one"),
+    Variable("CMDOP_RELAY_PORT", "relay_port", _number(0, 65535, 8788), 0, "port of the relay beside several workers"),
+    Variable("CMDOP_RELAY_URL", "relay_url", _public_url, None, "address of the relay; default where it listens"),
     Variable("CMDOP_PUBLIC_URL", "public_url", _public_url, None, "address people use; default where it listens"),
     Variable("CMDOP_ALLOWED_HOSTS", "allowed_hosts", _names, (), "further host names to answer to, with commas"),
     Variable("CMDOP_SIGNUP", "signup", _one_of(Signup), Signup.CLOSED, "`closed`, `invite` or `open`"),

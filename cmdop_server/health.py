@@ -62,6 +62,7 @@ def well_known(_request: HttpRequest) -> JsonResponse:
             "version": server_version(),
             "modes": ["prod", "dev"],
             "device_uri": f"{origin}/device",
+            "relay": settings.CMDOP_RELAY_URL,
             "audit_public_key": audit_public_key(),
             "limits": {"body_bytes": BODY_BYTES, "page_items": 200},
         },

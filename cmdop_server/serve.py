@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from django.db import connection
 
-from cmdop_server.asgi import application, django_application
+from cmdop_server.asgi import application, django_application, relay_application, worker_application
 from cmdop_server.config import Config
 from cmdop_server.limits import BACKLOG, KEEP_ALIVE_SECONDS
 from cmdop_server.protocol import BoundedHttpProtocol
@@ -67,18 +67,21 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def make_server(config: Config, tls: "Tls | None", on_ready: Callable[[], None]) -> DrainingServer:
-    """Return a server with our limits."""
+ROLES = {"all": application, "worker": worker_application, "relay": relay_application}
+
+
+def make_server(config: Config, tls: "Tls | None", on_ready: Callable[[], None], role: str = "all") -> DrainingServer:
+    """Return a server with our limits for one of ``ROLES``."""
     django_application()  # now, so that the first request does not pay for it
     options: dict[str, Any] = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key} if tls is not None else {}
     return DrainingServer(
         uvicorn.Config(
-            application,
+            ROLES[role],
             loop="uvloop",
             http=BoundedHttpProtocol,
             ws="websockets-sansio",
             ws_per_message_deflate=False,
-            lifespan="on",
+            lifespan="off" if role == "worker" else "on",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -29,6 +29,7 @@ if _secrets is not None:
 
 # `start` sets the variable to where it really listens before Django reads this.
 CMDOP_PUBLIC_URL: str = CMDOP_CONFIG.public_url or f"http://{CMDOP_CONFIG.host}:{CMDOP_CONFIG.port}"
+CMDOP_RELAY_URL: str = CMDOP_CONFIG.relay_url or CMDOP_PUBLIC_URL
 CMDOP_SIGNUP: str = str(CMDOP_CONFIG.signup)
 CMDOP_TRUSTED_PROXIES: tuple[Network, ...] = CMDOP_CONFIG.proxies
 CMDOP_RATE_LIMITS: dict[str, str] = {**RATE_LIMITS, **CMDOP_CONFIG.rate_limits}
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
     "cmdop_server.credentials",
     "cmdop_server.machines",
     "cmdop_server.sessions",
+    "cmdop_server.relay",
     "cmdop_server.api",
 ]
 MIDDLEWARE = [

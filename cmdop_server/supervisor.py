@@ -23,34 +23,33 @@ _log = structlog.stdlib.get_logger("cmdop.supervisor")
 
 @dataclass(slots=True)
 class Worker:
-    """One child: its process, whether it said that it serves, when it was started (monotonic)."""
+    """One child: its process, what it runs, whether it said that it serves, when it was started (monotonic)."""
 
     process: subprocess.Popen[bytes]
+    command: list[str]
     is_ready: bool = False
     started: float = field(default_factory=time.monotonic)
 
 
 class Supervisor:
-    """Keeps ``count`` workers, each running ``command``, alive until a signal asks for the end."""
+    """Keeps one child for each of ``commands`` alive until a signal asks for the end; all inherit ``listeners``."""
 
     def __init__(
         self,
-        command: list[str],
-        listener: socket.socket,
-        count: int,
+        commands: list[list[str]],
+        listeners: list[socket.socket],
         drain_seconds: int,
         on_ready: Callable[[], None],
     ) -> None:
-        self._command = command
-        self._listener = listener
-        self._count = count
+        self._commands = commands
+        self._listeners = listeners
         self._drain_seconds = drain_seconds
         self._on_ready = on_ready
         self._selector = selectors.DefaultSelector()
         self._workers: list[Worker] = []
         self._announced = False
         self._stopping = False
-        self._due: list[float] = []  # moments (monotonic) at which a lost worker is replaced
+        self._due: list[tuple[float, list[str]]] = []  # when (monotonic) a lost worker is replaced, and what it ran
         self._wake, self._waker = socket.socketpair()
 
     def run(self) -> int:
@@ -61,8 +60,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
         self._selector.register(self._wake, selectors.EVENT_READ, None)
-        for _ in range(self._count):
-            self._start()
+        for command in self._commands:
+            self._start(command)
         try:
             while not self._stopping:
                 status = self._turn()
@@ -75,15 +74,15 @@ class Supervisor:
     def _ask_to_stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
 
-    def _start(self) -> None:
+    def _start(self, command: list[str]) -> None:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            self._command,
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=[self._listener.fileno()],
+            pass_fds=[listener.fileno() for listener in self._listeners],
             process_group=0,  # Ctrl-C reaches us alone, and we tell them in order
         )
-        worker = Worker(process)
+        worker = Worker(process, command)
         self._workers.append(worker)
         assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
@@ -91,10 +90,10 @@ class Supervisor:
     def _turn(self) -> int | None:
         """Wait for something to happen and deal with it; return a status when it is the end."""
         now = time.monotonic()
-        for moment in [moment for moment in self._due if moment <= now]:
-            self._due.remove(moment)
-            self._start()
-        wait = max(0.0, min(self._due) - now) if self._due else None
+        for due in [due for due in self._due if due[0] <= now]:
+            self._due.remove(due)
+            self._start(due[1])
+        wait = max(0.0, min(self._due)[0] - now) if self._due else None
         for key, _events in self._selector.select(wait):
             if key.data is None:
                 self._wake.recv(4096)
@@ -127,7 +126,7 @@ class Supervisor:
             return status if status > 0 else 1
         age = time.monotonic() - worker.started
         _log.error("a worker ended and is replaced", pid=worker.process.pid, status=status, seconds=round(age, 1))
-        self._due.append(time.monotonic() + (RESTART_DELAY if age < RESTART_DELAY else 0.0))
+        self._due.append((time.monotonic() + (RESTART_DELAY if age < RESTART_DELAY else 0.0), worker.command))
         return None
 
     def _close(self, worker: Worker) -> None:
@@ -137,7 +136,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Ask every worker to drain, and wait for as long as they may take."""
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for worker in self._workers:
             worker.process.terminate()
         deadline = time.monotonic() + self._drain_seconds + GRACE

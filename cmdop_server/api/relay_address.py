@@ -9,5 +9,5 @@ AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
 
 def relay_url(path: str) -> str:
     """Return the ``ws://`` or ``wss://`` address of one of the relay's two paths."""
-    base = urlsplit(getattr(settings, "CMDOP_RELAY_URL", settings.CMDOP_PUBLIC_URL))
+    base = urlsplit(settings.CMDOP_RELAY_URL)
     return urlunsplit(("wss" if base.scheme in ("https", "wss") else "ws", base.netloc, path, "", ""))

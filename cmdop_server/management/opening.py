@@ -8,7 +8,8 @@ from cmdop_server import data_dir
 from cmdop_server.config import Config, load, suspicious
 from cmdop_server.management.say import note
 
-WORKER = "worker"  # the word on the line of ``python -m cmdop_server`` that only our supervisor uses; not in the help
+# Words on the line of ``python -m cmdop_server`` that only our supervisor uses; not in the help.
+WORKER, RELAY = "worker", "relay"
 
 
 def private_process() -> None:

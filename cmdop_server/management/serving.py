@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -74,19 +75,31 @@ def serve_here(config: Config, *, ready_json: bool) -> int:
 
     if config.workers > 1:
         serve.close_pool()
-        command = [sys.executable, "-m", "cmdop_server", opening.WORKER, str(listener.fileno())]
-        return Supervisor(command, listener, config.workers, config.drain_seconds, on_ready).run()
+        return _supervise(config, listener, port, on_ready)
     serve.run(serve.make_server(config, tls, on_ready), listener)
     return 0
 
 
-def serve_as_worker(descriptor: int) -> int:
+def _supervise(config: Config, listener: socket.socket, port: int, on_ready: Callable[[], None]) -> int:
+    """Run the workers on one socket and the relay, which there is one of, on a port of its own (architecture.md)."""
+    wanted = config.relay_port or (port + 1 if config.port else 0)
+    relay = serve.bind(config.host, wanted)
+    if config.relay_url is None:
+        host = urlsplit(config.public_url or "").hostname or config.host
+        os.environ["CMDOP_RELAY_URL"] = _origin(config, host, relay.getsockname()[1])
+    child = [sys.executable, "-m", "cmdop_server"]
+    worker = [*child, opening.WORKER, str(listener.fileno())]
+    commands = [[*child, opening.RELAY, str(relay.fileno())], *[worker] * config.workers]
+    return Supervisor(commands, [listener, relay], config.drain_seconds, on_ready).run()
+
+
+def serve_as_worker(descriptor: int, role: str) -> int:
     """Serve on the supervisor's socket until it says so, or is gone: its end of our stdin closes with it."""
     opening.private_process()
     config = opening.configuration()
     os.environ["DJANGO_SETTINGS_MODULE"] = "cmdop_server.settings"
     listener = socket.socket(fileno=descriptor)
-    server = serve.make_server(config, _tls(config), _say_ready)
+    server = serve.make_server(config, _tls(config), _say_ready, role)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
 

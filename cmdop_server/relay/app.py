@@ -5,10 +5,13 @@ import contextlib
 import logging
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from cmdop_server.access.errors import Refused
 from cmdop_server.address import resolve
 from cmdop_server.relay import authority
 from cmdop_server.relay.clients import Client
+from cmdop_server.relay.doorway import Doorway
 from cmdop_server.relay.fence import fence
 from cmdop_server.relay.hub import Hub, machine_of
 from cmdop_server.relay.links import AgentLink
@@ -36,11 +39,13 @@ class Relay:
         self._version = version
         self._public_host = public_host
         self._proxies = proxies
+        self._doorway = Doorway(self.hub, settings.DATA_DIR)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin: cuts can be made, records are written, the database is watched."""
         fence.bind(self.hub)
+        await self._doorway.open()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self.records.keep()), loop.create_task(self._watch_database())]
         self.hub.start(self._end_forgotten())
@@ -48,6 +53,7 @@ class Relay:
     async def stop(self) -> None:
         """End: everyone is told to come back, what is queued is written."""
         await self.hub.drain()
+        await self._doorway.close()
         fence.unbind()
         for task in self._tasks:
             task.cancel()
