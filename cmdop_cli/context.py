@@ -17,7 +17,7 @@ from cmdop_cli.declare import Declared
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.local import Local
 from cmdop_cli.options import OUTPUTS, Given, Options, wants_json
-from cmdop_cli.output import Output, safe
+from cmdop_cli.output import Output, encoded, safe
 from cmdop_cli.resolver import Resolution, Source, resolve
 from cmdop_cli.state import Identity, Place, State
 from cmdop_sdk.errors import LocalStateError
@@ -276,7 +276,7 @@ class Call:
 
         return door.ask(self, credentials.public_client(self), verb)
 
-    def run(self, work: "Coroutine[Any, Any, T]", *, waiting: str = "waiting for the server") -> T:
+    def run(self, work: "Coroutine[Any, Any, T]", *, waiting: str | None = "waiting for the server") -> T:
         """Run a coroutine to its end, with progress (``waiting`` says on what) and clean interruption."""
         from cmdop_cli import door
 
@@ -322,7 +322,10 @@ class Call:
         """Print name and version on stdout."""
         from cmdop_cli.version import version
 
-        Output("table", environ=self.environ).write(f"cmdop {version()}\n")
+        text = f"cmdop {version()}\n"
+        if wants_json(self.arguments, self.environ):
+            text = encoded({"schema": "cmdop.version.v1", "name": "cmdop", "version": version()}) + "\n"
+        Output("table", environ=self.environ).write(text)
 
     def explain(self, failure: Failure) -> Failure:
         """Add to ``failure`` in which workspace it happened and why that one, as far as that is known."""

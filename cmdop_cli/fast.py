@@ -30,11 +30,11 @@ def run(arguments: list[str], environ: "Mapping[str, str]") -> int | None:
     """Answer the line and return its exit status, or ``None`` when it needs the full command."""
     if sys.stdout is None:
         return None
-    if arguments == ["--version"]:
+    if arguments == ["--version"] and environment.OUTPUT not in environ:
         from cmdop_cli.version import version
 
         return _print(f"cmdop {version()}\n")
-    if any(name in environ for name in _ELSEWHERE):
+    if any(name in environ for name in _ELSEWHERE) or arguments == ["--version"]:
         return None
     directory = paths.plain_config_dir(environ)
     content = None if directory is None else _pristine(directory, paths.STATE)

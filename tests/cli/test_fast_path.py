@@ -102,7 +102,7 @@ def test_both_say_the_same(isolated: dict[str, str], name: str) -> None:
         if quick is not None:
             assert quick == full, (variables, line)
             answered += 1
-    assert answered >= len(VARIABLES) * 2  # at least the version
+    assert answered >= 2 * sum("CMDOP_OUTPUT" not in each for each in VARIABLES)  # at least the version
 
 
 def test_the_usual_case_is_answered_fast(isolated: dict[str, str]) -> None:
