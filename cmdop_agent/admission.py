@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import shlex
 from collections.abc import Callable
@@ -9,38 +10,53 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cmdop_agent.environment import words_of
+from cmdop_agent.environment import Account, folder_of_work, words_of
 from cmdop_agent.files import parts_below
+from cmdop_agent.gate import Decision, strictest
 from cmdop_agent.permissions import PermissionsFile
 from cmdop_agent.refusals import Refusal
-from cmdop_agent.rules import Operation, Request, Verdict
+from cmdop_agent.rules import Request
 from cmdop_agent.session import Opening
 from cmdop_wire.frames import LIMITS
 from cmdop_wire.ids import mask
+from cmdop_wire.vocab import ErrorCode, GateOperation, GateVerdict
 
+log = logging.getLogger(__name__)
+
+LOG_FILE = "gate.jsonl"
 LOG_SIZE = 4 * 1024 * 1024
+LONGEST_SHOWN = 500  # characters of a request in a sentence
 OPERATIONS = {
-    "session": Operation.SESSION,
-    "command": Operation.EXECUTE_COMMAND,
-    "read_file": Operation.READ_FILE,
-    "write_file": Operation.WRITE_FILE,
+    "session": GateOperation.SESSION,
+    "command": GateOperation.EXECUTE_COMMAND,
+    "read_file": GateOperation.READ_FILE,
+    "write_file": GateOperation.WRITE_FILE,
 }
+Tell = Callable[[str, str], None]
 
 
-def request_of(opening: Opening, root: str) -> Request:
-    """Return what the gate is asked about an opening; ``Refusal`` for a kind that this agent does not know."""
+def requests_of(opening: Opening, root: str) -> list[Request]:
+    """Return what the gate is asked about an opening; ``Refusal`` for a kind that this agent does not know.
+
+    A session that is to run something else than the shell is two requests: it is a command, too.
+    """
     operation = OPERATIONS.get(opening.kind)
     if operation is None:
-        raise Refusal("unknown_operation", f"this agent does not know {opening.kind!r}", "update the agent")
-    if operation is Operation.EXECUTE_COMMAND:
-        words = words_of(opening)
-        if any("\0" in word for word in words):
-            raise Refusal("invalid", "a word of a command cannot hold a NUL")
-        return Request(operation, argv=tuple(words), is_shell=opening.shell)
-    if operation is Operation.SESSION:
-        return Request(operation)
-    # No link is followed below the root, so this is the path that will be opened.
-    return Request(operation, path="/".join([root.rstrip("/"), *parts_below(root, opening.path)]))
+        raise Refusal("unknown_operation", f"this agent does not know {opening.kind!r}", "pip install -U cmdop-cli")
+    if operation in (GateOperation.READ_FILE, GateOperation.WRITE_FILE):
+        # No link is followed below the root, so this is the path that will be opened.
+        path = "/".join([root.rstrip("/"), *parts_below(root, opening.path)])
+        return [Request(operation, path=path, home=root)]
+    words = tuple(words_of(opening))
+    if any("\0" in word for word in (*words, opening.cwd)):
+        raise Refusal(ErrorCode.INVALID, "a word of a command cannot hold a NUL")
+    cwd = folder_of_work(opening, root)
+    command = Request(
+        GateOperation.EXECUTE_COMMAND, words, cwd="" if cwd == root else cwd, home=root, is_shell=opening.shell
+    )
+    if operation is GateOperation.EXECUTE_COMMAND:
+        return [command]
+    return [Request(operation), command] if words else [Request(operation)]
 
 
 @dataclass(slots=True)
@@ -55,62 +71,81 @@ class Approval:
 
 
 class Admission:
-    """The gate as the channels meet it."""
+    """The gate as the channels meet it.
 
-    def __init__(self, permissions: PermissionsFile, root: str, report: Callable[[dict[str, object]], None]) -> None:
+    ``directory`` holds its log, ``root`` is the folder that files and commands live below (real, so that no link
+    leads out of it), ``account`` whose rights they have, ``report`` carries decisions upstream.
+    """
+
+    def __init__(
+        self,
+        permissions: PermissionsFile,
+        directory: Path,
+        root: str,
+        *,
+        account: Account | None = None,
+        report: Callable[[dict[str, object]], None] = lambda _: None,
+    ) -> None:
         self.permissions = permissions
-        self.root = root  # of files; real, so that no link leads out of it
+        self.root = os.path.realpath(root)
+        self.account = account
         self.waiting: dict[int, Approval] = {}
         self.approvers = 0  # people that look at the requests: the foreground terminal, `connect approvals`
-        self.on_waiting: Callable[[Approval], None] = lambda _: None
+        self.log_path = directory / LOG_FILE
         self._report = report
-        self._log = permissions.directory / "gate.jsonl"
         self._number = 0
+        self._changed = asyncio.Event()
 
-    async def admit(self, opening: Opening, tell: Callable[[str, str], None]) -> None:
+    async def admit(self, opening: Opening, tell: Tell) -> None:
         """Return when the machine lets ``opening`` happen; ``Refusal`` when it does not.
 
         ``tell`` carries a notice to the caller while a person is asked; a cancelled call withdraws the request.
         """
-        request = request_of(opening, self.root)
-        decision = self.permissions.decide(request)
-        verdict, reason = decision.verdict, decision.reason
-        if verdict is Verdict.ASK:
-            verdict, reason = await self._ask(request, opening, reason, tell)
-        self._write_down(opening, request, verdict, reason)
-        if verdict is Verdict.DENY:
-            if reason.startswith("approval_unavailable"):
-                raise Refusal(
-                    "approval_unavailable",
-                    f"{request} needs a person's approval at the machine, and nobody is there",
-                    f"at the machine: cmdop connect permissions allow {request.operation} {quoted(request)}".rstrip(),
-                )
-            raise Refusal(
-                "gate_denied",
-                f"the machine's gate refuses {request}: {reason}",
-                f"at the machine: cmdop connect permissions allow {request.operation} {quoted(request)}".rstrip(),
-            )
+        for request in requests_of(opening, self.root):
+            await self._admit(opening, request, tell)
 
-    async def _ask(
-        self, request: Request, opening: Opening, reason: str, tell: Callable[[str, str], None]
-    ) -> tuple[Verdict, str]:
-        if not self.approvers:
-            return Verdict.DENY, f"approval_unavailable: {reason}"
+    async def _admit(self, opening: Opening, request: Request, tell: Tell) -> None:
+        decision = self.permissions.decide(request)
+        code = ErrorCode.GATE_DENIED
+        asked_because = ""
+        if decision.verdict is GateVerdict.ASK:
+            asked_because = decision.reason
+            if self.approvers:
+                decision = await self._asked(opening, request, decision, tell)
+            else:
+                code = ErrorCode.APPROVAL_UNAVAILABLE
+                decision = Decision(GateVerdict.DENY, f"nobody is at the machine to approve: {asked_because}")
+        self._write_down(opening, request, decision, asked_because)
+        if decision.verdict is GateVerdict.DENY:
+            shown = str(request)[:LONGEST_SHOWN]
+            raise Refusal(code, f"the machine's gate refuses {shown}: {decision.reason}", rule_for(request))
+
+    async def _asked(self, opening: Opening, request: Request, decision: Decision, tell: Tell) -> Decision:
         self._number += 1
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         actor = opening.actor.get("label", "") or opening.actor.get("id", "")
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         approval = Approval(self._number, request, actor, datetime.now(UTC), answer)
         self.waiting[approval.number] = approval
-        tell("waiting_for_approval", f"waiting for approval at the machine: {reason}")
-        self.on_waiting(approval)
+        self._note_change()
+        tell("waiting_for_approval", f"waiting for approval at the machine: {decision.reason}")
         try:
             async with asyncio.timeout(LIMITS.approval):
                 approved = await answer
         except TimeoutError:
-            return Verdict.DENY, "nobody answered within 60 s"
+            return Decision(GateVerdict.DENY, f"nobody answered within {LIMITS.approval:.0f} s")
+        except asyncio.CancelledError:
+            withdrawn = Decision(GateVerdict.DENY, "the caller went away before anybody answered")
+            self._write_down(opening, request, withdrawn, decision.reason)
+            raise
         finally:
             self.waiting.pop(approval.number, None)
-        return (Verdict.ALLOW, "approved at the machine") if approved else (Verdict.DENY, "refused at the machine")
+            self._note_change()
+        if not approved:
+            return Decision(GateVerdict.DENY, "refused at the machine")
+        # A person was asked about what stood then; what is forbidden by now stays so.
+        now = self.permissions.decide(request)
+        approved_now = Decision(GateVerdict.ALLOW, "approved at the machine")
+        return strictest(approved_now, now) if now.verdict is GateVerdict.DENY else approved_now
 
     def answer(self, number: int, *, approved: bool) -> bool:
         """Give a person's answer to a waiting request; tell whether it still waited."""
@@ -120,25 +155,38 @@ class Admission:
         approval.answer.set_result(approved)
         return True
 
-    def _write_down(self, opening: Opening, request: Request, verdict: Verdict, reason: str) -> None:
+    async def changed(self) -> None:
+        """Wait until another request waits, or one waits no longer."""
+        await self._changed.wait()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _write_down(self, opening: Opening, request: Request, decision: Decision, asked_because: str) -> None:
         entry: dict[str, object] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "actor": opening.actor,
             "operation": str(request.operation),
             "request": mask(str(request))[:2000],
-            "verdict": str(verdict),
-            "reason": reason,
+            "verdict": str(decision.verdict),
+            "reason": mask(decision.reason)[:2000],
+            "asked": asked_because or None,
             "stream_id": opening.stream_id,
         }
-        append_line(self._log, json.dumps(entry))
+        append_line(self.log_path, json.dumps(entry))
         self._report(entry)
 
 
-def quoted(request: Request) -> str:
-    """Return a request as the argument of a rule that would allow exactly it."""
-    if request.operation is Operation.SESSION:
-        return ""
-    return shlex.quote(shlex.join(request.argv) if request.argv else request.path)
+def rule_for(request: Request) -> str:
+    """Return the command that would allow exactly this request, or ``""`` when it would be too long to paste."""
+    words = ["cmdop", "connect", "permissions", "allow", str(request.operation)]
+    if request.operation is not GateOperation.SESSION:
+        words.append(shlex.join(request.argv) if request.argv else request.path)
+    if request.cwd:
+        words += ["--cwd", request.cwd]
+    text = shlex.join(words)
+    return text if len(text) <= LONGEST_SHOWN else ""
 
 
 def append_line(path: Path, line: str) -> None:
@@ -147,7 +195,7 @@ def append_line(path: Path, line: str) -> None:
         if path.exists() and path.stat().st_size > LOG_SIZE:
             path.replace(path.with_suffix(".old.jsonl"))
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(opened, "w") as log:
-            log.write(line + "\n")
-    except OSError:
-        return
+        with os.fdopen(opened, "w") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        log.warning("a decision of the gate was not written down: %s", error)

@@ -1,17 +1,18 @@
 """A process on three pipes: what a one-shot command runs. No shell, no terminal (D-27)."""
 
-import asyncio
 import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from cmdop_agent.children import spawn
+from cmdop_agent.environment import Account
 from cmdop_agent.processes import Inlet, Outlet, Process
 
-PIPE_SIZE = 1024 * 1024  # the kernel's default of 64 KiB would cut every frame in two
+PIPE_SIZE = 256 * 1024  # the default of 64 KiB would cut every frame in two; a user has 64 MiB for all pipes
 
 
-async def spawn_on_pipes(
+def spawn_on_pipes(
     argv: Sequence[str],
     environment: Mapping[str, str],
     *,
@@ -19,33 +20,29 @@ async def spawn_on_pipes(
     rooms: tuple[Callable[[], int], Callable[[], int]],
     deliver: tuple[Callable[[bytes], None], Callable[[bytes], None]],
     taken: Callable[[int], None],
+    account: Account | None = None,
 ) -> Process:
-    """Run ``argv`` in a new process group with three pipes: input, output, errors (in pairs: output first)."""
-    input_read, input_write = os.pipe()
-    output_read, output_write = os.pipe()
-    error_read, error_write = os.pipe()
-    for descriptor in (output_read, error_read):
-        with contextlib.suppress(OSError, AttributeError):  # Linux only, and only up to the user's limit
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    """Run ``argv`` in a session of its own with three pipes: input, output, errors (in pairs: output first)."""
+    ours: list[int] = []
+    theirs: list[int] = []
     try:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            env=dict(environment),
-            cwd=cwd,
-            stdin=input_read,
-            stdout=output_write,
-            stderr=error_write,
-            start_new_session=True,
-        )
+        for is_input in (True, False, False):
+            reading, writing = os.pipe()
+            ours.append(writing if is_input else reading)
+            theirs.append(reading if is_input else writing)
+        for descriptor in ours[1:]:
+            with contextlib.suppress(OSError, AttributeError):  # Linux only, and only up to the user's limit
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        child = spawn(argv, environment, cwd=cwd, stdio=(theirs[0], theirs[1], theirs[2]), account=account)
     except BaseException:
-        for descriptor in (input_write, output_read, error_read):
+        for descriptor in ours:
             os.close(descriptor)
         raise
     finally:
-        for descriptor in (input_read, output_write, error_write):
+        for descriptor in theirs:
             os.close(descriptor)
     process = Process(child)
-    process.outlets = [Outlet(output_read, rooms[0], deliver[0]), Outlet(error_read, rooms[1], deliver[1])]
-    process.inlet = Inlet(input_write, taken)
-    process.descriptors = [output_read, error_read]
+    process.outlets = [Outlet(ours[1], rooms[0], deliver[0]), Outlet(ours[2], rooms[1], deliver[1])]
+    process.inlet = Inlet(ours[0], taken)
+    process.descriptors = ours[1:]
     return process

@@ -6,20 +6,22 @@ agent's own descendants: what runs here for somebody far away may not let itself
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import struct
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from cmdop_agent.permissions import is_own_process
+from cmdop_agent.children import IS_LINUX, is_descendant
+from cmdop_sdk.agent_socket import short_path
 
 LONGEST_LINE = 256 * 1024
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+MOST_CALLERS = 64
+LOCK_FILE = "pid"
 
 
 class Refused(Exception):
@@ -31,9 +33,24 @@ class Refused(Exception):
         self.hint = hint
 
 
+class Caller:
+    """Who is at the other end of one connection, and what is to be undone when it closes."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.leaving: dict[str, Callable[[], None]] = {}
+
+
+Handler = Callable[[dict[str, Any], Caller], Awaitable[dict[str, Any]]]
+
+
+class AlreadyRunning(Exception):
+    """Another agent uses this directory."""
+
+
 def peer_of(connection: socket.socket) -> tuple[int, int]:
     """Return the user and process id at the other end of a local socket; process 0 where it cannot be told."""
-    if sys.platform == "linux":
+    if IS_LINUX:
         pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return uid, pid
     # macOS: LOCAL_PEERCRED is version, uid, ngroups, groups; LOCAL_PEERPID is the process.
@@ -43,70 +60,118 @@ def peer_of(connection: socket.socket) -> tuple[int, int]:
 
 
 class Control:
-    """The server half of the socket."""
+    """The server half of the socket, and the lock that makes this the only agent of its directory."""
 
-    def __init__(self, path: Path, handlers: Mapping[str, Handler], gate_handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, path: Path, handlers: Mapping[str, Handler], own_handlers: Mapping[str, Handler]) -> None:
         self._path = path
         self._handlers = dict(handlers)
-        self._gate_handlers = dict(gate_handlers)
+        self._own_handlers = dict(own_handlers)  # for people at the machine, not for what the agent started
         self._server: asyncio.Server | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._lock: int | None = None
 
     async def start(self) -> None:
-        """Listen; a socket that a killed agent left is replaced, a living one is ``OSError``."""
-        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-            _, writer = await asyncio.open_unix_connection(self._path)
-            writer.close()
-            raise OSError(f"an agent answers on {self._path}")
+        """Listen; ``AlreadyRunning`` when a living agent has this directory. What a killed one left is replaced."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _locked(self._path.with_name(LOCK_FILE))
         self._path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)  # 0600 from birth
         try:
-            listening.bind(str(self._path))
+            with short_path(self._path) as address:
+                listening.bind(address)
         finally:
             os.umask(before)
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LONGEST_LINE)
 
     async def stop(self) -> None:
-        """Stop listening and remove the socket."""
+        """Stop listening, remove the socket, let go of the lock."""
         if self._server is not None:
             self._server.close()
         for task in list(self._running):
             task.cancel()
-        self._path.unlink(missing_ok=True)
+        if self._running:
+            await asyncio.wait(self._running)
+        if self._lock is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "a connection is served by a task"
-        self._running.add(task)
+        caller = None
         try:
             uid, pid = peer_of(writer.get_extra_info("socket"))
-            if uid not in (os.geteuid(), 0):
+            if uid not in (os.geteuid(), 0) or len(self._running) >= MOST_CALLERS:
                 return
+            self._running.add(task)
+            caller = Caller(pid)
             while line := await reader.readline():
-                writer.write(msgspec.json.encode(await self._answer(line, pid)) + b"\n")
+                writer.write(msgspec.json.encode(await self._answer(line, caller)) + b"\n")
                 await writer.drain()
-        except (ValueError, ConnectionError):  # a line beyond the limit, a caller who went away
+        except (ValueError, ConnectionError, asyncio.CancelledError):  # a line beyond the limit, a caller who left
             return
         finally:
             self._running.discard(task)
+            for leave in caller.leaving.values() if caller is not None else ():
+                leave()
             writer.close()
 
-    async def _answer(self, line: bytes, pid: int) -> dict[str, Any]:
+    async def _answer(self, line: bytes, caller: Caller) -> dict[str, Any]:
         try:
             asked = msgspec.json.decode(line)
             verb = asked["verb"]
             handler = self._handlers.get(verb)
-            if handler is None and verb in self._gate_handlers:
-                if is_own_process(pid):
+            if handler is None and verb in self._own_handlers:
+                if is_descendant(caller.pid, os.getpid()):
                     raise Refused(
-                        "forbidden", "the gate is moved by a person at the machine, not by what runs for others"
+                        "forbidden",
+                        "only a person at the machine may do this, not what the agent runs for others",
+                        "",
                     )
-                handler = self._gate_handlers[verb]
+                handler = self._own_handlers[verb]
             if handler is None:
-                raise Refused("unknown_verb", "this agent does not know that verb; is it older than the command line?")
-            return {"ok": True, **await handler(asked)}
+                raise Refused("unknown_verb", "this agent does not know that verb", "cmdop connect restart")
+            return {"ok": True, **await handler(asked, caller)}
         except Refused as refusal:
             return {"ok": False, "code": refusal.code, "message": str(refusal), "hint": refusal.hint}
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
             return {"ok": False, "code": "malformed", "message": f"not understood: {error}", "hint": ""}
+
+
+def _locked(path: Path) -> int:
+    """Return the descriptor that holds the lock; the file tells the number of the process, for people."""
+    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        raise AlreadyRunning("an agent runs already on this machine, for this configuration directory") from None
+    os.ftruncate(opened, 0)
+    os.write(opened, f"{os.getpid()}\n".encode())
+    return opened
+
+
+def is_running(path: Path) -> bool:
+    """Tell whether an agent holds the lock beside the socket at ``path``."""
+    try:
+        opened = os.open(path.with_name(LOCK_FILE), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(opened)
+    return False
+
+
+async def until(event: Awaitable[object], seconds: float) -> bool:
+    """Wait for ``event``, at most ``seconds``; tell whether it came."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event
+            return True
+    return False

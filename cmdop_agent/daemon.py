@@ -1,34 +1,50 @@
-"""The agent: one task tree of link, heartbeat, control socket and channels. Leaving it ends every child.
+"""The agent: link, heartbeat, control socket and channels together. Leaving it ends every process that it started.
 
 It is handed a registration and callbacks; it reads no local state of the command line and sees no terminal UI.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import platform
+import signal
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cmdop_agent import verbs
-from cmdop_agent.admission import Admission, Approval
+from cmdop_agent.admission import Admission
 from cmdop_agent.channels import Channels
+from cmdop_agent.children import adopt_orphans, sweep
 from cmdop_agent.control import Control
-from cmdop_agent.link import Link
+from cmdop_agent.environment import Account
+from cmdop_agent.link import Link, LinkState
 from cmdop_agent.metrics import metrics
 from cmdop_agent.permissions import PermissionsFile
-from cmdop_agent.registration import Registration
-from cmdop_agent.rules import Rule, parse_rule
+from cmdop_agent.registration import Registration, RegistrationFile
+from cmdop_agent.rules import Rule, rule_of
+from cmdop_agent.session import Opening
+from cmdop_sdk.agent_socket import SOCKET_NAME
+from cmdop_sdk.errors import LocalStateError
 from cmdop_wire import frames
 from cmdop_wire.frames import LINK, Kind
 from cmdop_wire.vocab import GateMode
 
+log = logging.getLogger(__name__)
+
 HEARTBEAT = 30.0
-SOCKET = "agent.sock"
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_DOING = {
+    "session": "session opened",
+    "command": "command run",
+    "read_file": "file read",
+    "write_file": "file written",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,11 @@ def facts(version: str, hostname: str | None = None) -> Facts:
 
 
 class Agent:
-    """This machine's agent, from start to stop."""
+    """This machine's agent, from start to stop.
+
+    ``directory`` is its own, inside the configuration directory; ``account`` whose rights remote work has, where it
+    is not the agent's own; ``say`` takes a line for a person.
+    """
 
     def __init__(
         self,
@@ -60,44 +80,60 @@ class Agent:
         machine: Facts,
         *,
         tls: ssl.SSLContext | None = None,
-        say: Callable[[str], None] = lambda _: None,
+        say: Callable[[str], None] = log.info,
+        account: Account | None = None,
+        active_workspace: dict[str, str] | None = None,
+        is_service: bool = False,
     ) -> None:
         self.directory = directory
         self.registration = registration
         self.machine = machine
-        self.permissions = PermissionsFile(directory)
-        self.admission = Admission(self.permissions, str(Path.home().resolve()), self._report)
-        self.active_workspace: dict[str, str] | None = None  # what the person's command line acts in (D-20)
+        self.account = account
+        self.is_service = is_service
+        self.active_workspace = active_workspace  # what the person's command line acts in (D-20)
+        self.started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self.stopping = asyncio.Event()
-        self._tls = tls
         self._say = say
-        self.link: Link
-        self.channels: Channels
+        self.permissions = PermissionsFile(directory, directory.parent, lambda: self.registration.is_seeded)
+        root = account.home if account is not None else str(Path.home())
+        self.admission = Admission(self.permissions, directory, root, account=account, report=self._report)
+        self.channels = Channels(self.admission, self._admitted)
+        self.link = Link(
+            registration.relay_url,
+            lambda: self.registration.credential,
+            self.channels,
+            self._hello,
+            tls=tls,
+            on_welcome=self._welcomed,
+            on_lost=self._lost,
+        )
 
     async def run(self) -> None:
-        """Serve until ``stopping`` is set; raises ``OSError`` when another agent has the socket."""
-        control = Control(self.directory / SOCKET, verbs.verbs(self), verbs.gate_verbs(self))
-        await control.start()
+        """Serve until ``stopping`` is set; raises ``AlreadyRunning`` when another agent has the directory."""
+        control = Control(self.directory / SOCKET_NAME, verbs.verbs(self), verbs.own_verbs(self))
         try:
+            await control.start()
             async with asyncio.TaskGroup() as tasks:
-                self.channels = Channels(tasks, self.admission)
-                self.link = Link(
-                    self.registration.relay_url,
-                    lambda: self.registration.credential,
-                    self.channels,
-                    self._hello,
-                    tls=self._tls,
-                    on_welcome=self._welcomed,
-                )
                 keeping = tasks.create_task(self.link.keep(), name="link")
-                beating = tasks.create_task(self._beat(), name="heartbeat")
+                beating = tasks.create_task(self._keep_beating(), name="heartbeat")
                 await self.stopping.wait()
+                log.info("stopping")
                 await self.link.stop()
                 beating.cancel()
-                self.channels.end_all()
                 await keeping
         finally:
+            await self.channels.end_all()
             await control.stop()
+
+    def beat(self) -> None:
+        """Send a heartbeat now, if there is a link."""
+        gate = str(self.permissions.read().mode)
+        self.link.send(frames.encode_json(Kind.HEARTBEAT, LINK, metrics=metrics(len(self.channels)), gate_mode=gate))
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            self.beat()
 
     def _hello(self) -> dict[str, Any]:
         now = self.permissions.read()
@@ -113,35 +149,79 @@ class Agent:
         }
 
     def _welcomed(self, body: dict[str, Any]) -> None:
-        self._say(f"connected to {self.registration.server}")
+        if "version" in body:  # else it is a later SEED
+            self._say(f"connected to {self.registration.server}")
+            self._note_names(body)
         seeds = body.get("seeds")
         if isinstance(seeds, dict):
             self._seed(seeds)
+        self.beat()
+
+    def _note_names(self, body: dict[str, Any]) -> None:
+        """Take over what the server calls workspace and machine by now; both are labels (D-1)."""
+        workspace, machine, now = body.get("workspace"), body.get("machine"), self.registration
+        if not isinstance(workspace, dict) or not isinstance(machine, dict):
+            return
+        renamed = replace(
+            now,
+            workspace_id=str(workspace.get("id", now.workspace_id)),
+            workspace_slug=str(workspace.get("slug", now.workspace_slug)),
+            hostname=str(machine.get("hostname", now.hostname)),
+            name=str(machine.get("name", now.name)),
+        )
+        if renamed != now and machine.get("id") == now.machine_id:
+            self._keep_registration(renamed)
 
     def _seed(self, seeds: dict[str, Any]) -> None:
         """Take the workspace's defaults once, on the first heartbeat, and say so (D-25)."""
         try:
             mode = GateMode(seeds.get("gate_mode", GateMode.STRICT))
             rules: list[Rule] = [
-                parse_rule({str(line["kind"]): str(line["operation"]), "match": str(line.get("match", ""))})
-                for line in seeds.get("gate_rules", [])
+                rule_of(line["kind"], line["operation"], line.get("match", "")) for line in seeds.get("gate_rules", [])
             ]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("the workspace's defaults for the gate cannot be used, so it is strict: %s", error)
             mode, rules = GateMode.STRICT, []
-        self.permissions.seed(mode, rules, is_bypass_accepted=self.registration.accept_bypass)
+        try:
+            if self.permissions.seed(mode, rules, is_bypass_accepted=self.registration.accept_bypass):
+                self._say(f"the gate is {self.permissions.read().mode} now, as the workspace's defaults say")
+        except LocalStateError as error:
+            log.error("the gate stays strict: %s", error)
+            return
+        if not self.registration.is_seeded:
+            self._keep_registration(replace(self.registration, is_seeded=True))
         self.link.send(frames.encode_json(Kind.SEED, LINK, seeded=True))
 
-    async def _beat(self) -> None:
-        while True:
-            gate = str(self.permissions.read().mode)
-            self.link.send(
-                frames.encode_json(Kind.HEARTBEAT, LINK, metrics=metrics(len(self.channels)), gate_mode=gate)
-            )
-            await asyncio.sleep(HEARTBEAT)
+    def _keep_registration(self, registration: Registration) -> None:
+        self.registration = registration
+        try:
+            RegistrationFile(self.directory).write(registration)
+        except LocalStateError as error:
+            log.error("the registration could not be kept: %s", error)
+
+    def _lost(self, state: LinkState) -> None:
+        self._say(f"no link: {state.last_problem}")
+        if state.is_refused:
+            self._say("trying again in an hour; to register anew: cmdop connect --replace")
+
+    def _admitted(self, opening: Opening) -> None:
+        actor = opening.actor.get("label") or opening.actor.get("id", "somebody")
+        self._say(f"{_DOING.get(opening.kind, opening.kind)} by {actor}")
 
     def _report(self, entry: dict[str, object]) -> None:
         self.link.send(frames.encode_json(Kind.EVENT, LINK, **entry))
 
-    def asked(self, approval: Approval) -> str:
-        """Return the sentence that shows a waiting request to a person."""
-        return f"{approval.actor} asks: {approval.request}"
+
+async def serve(agent: Agent) -> None:
+    """Run the agent in this process, which is its own, until it is asked or signalled to end."""
+    loop = asyncio.get_running_loop()
+    adopt_orphans()
+    # With a handler of ours they are back to normal in every child, also where we were started with them ignored.
+    for number in ENDING:
+        loop.add_signal_handler(number, agent.stopping.set)
+    loop.add_signal_handler(signal.SIGCHLD, sweep)
+    try:
+        await agent.run()
+    finally:
+        for number in (*ENDING, signal.SIGCHLD):
+            loop.remove_signal_handler(number)

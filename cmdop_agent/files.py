@@ -6,22 +6,28 @@ what was checked is what is open. Devices, pipes and sockets are refused.
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from cmdop_agent.environment import Account
 from cmdop_agent.refusals import Refusal
+from cmdop_agent.rights import acting_as
 from cmdop_wire.frames import LIMITS, Kind
+from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:
     from cmdop_agent.channels import Channels, Open
 
+T = TypeVar("T")
 LONGEST_PATH = 4096
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def parts_below(root: str, path: str) -> list[str]:
@@ -30,7 +36,8 @@ def parts_below(root: str, path: str) -> list[str]:
     ``Refusal`` when the path leaves the root, has ``..``, NUL, is empty or is longer than 4096 characters.
     """
     if not path or "\0" in path or len(path) > LONGEST_PATH:
-        raise Refusal("invalid", "a path has 1 to 4096 characters and no NUL")
+        raise Refusal(ErrorCode.INVALID, f"a path has 1 to {LONGEST_PATH} characters and no NUL")
+    path = path.removeprefix("~/")
     if path.startswith("/"):
         prefix = root.rstrip("/") + "/"
         if not path.startswith(prefix):
@@ -45,7 +52,7 @@ def parts_below(root: str, path: str) -> list[str]:
 @contextmanager
 def folder_of(root: str, parts: list[str]) -> Iterator[int]:
     """Open the folder that holds the last of ``parts``, one step at a time, following no link."""
-    opened = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened = os.open(root, _FOLDER)
     try:
         for part in parts[:-1]:
             below = os.open(part, _FOLDER, dir_fd=opened)
@@ -68,26 +75,62 @@ def open_for_reading(root: str, parts: list[str]) -> tuple[int, os.stat_result]:
     return opened, found
 
 
-async def serve_file(channels: "Channels", each: "Open", root: str) -> None:
+class Replacement:
+    """A new content for one file, written beside it under another name until ``keep`` puts it in its place."""
+
+    def __init__(self, root: str, parts: list[str], account: Account | None = None) -> None:
+        self._name = parts[-1]
+        self._temporary = f".{self._name.encode()[:100].decode(errors='ignore')}.{secrets.token_hex(8)}.part"
+        self._account = account
+        with acting_as(account), folder_of(root, parts) as folder:
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.stat(self._name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    raise Refusal("not_a_file", "only plain files can be written")
+            self._folder = os.dup(folder)
+            try:
+                self.opened = os.open(self._temporary, _NEW, 0o600, dir_fd=folder)
+            except OSError:
+                os.close(self._folder)
+                raise
+
+    def keep(self, mode: int) -> None:
+        """Put it in its place, complete and on the disk, with the rights ``mode``."""
+        with acting_as(self._account):
+            os.fchmod(self.opened, mode & 0o777)
+            os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self._temporary = ""
+
+    def close(self) -> None:
+        """Let go; what was not kept disappears."""
+        os.close(self.opened)
+        if self._temporary:
+            with contextlib.suppress(OSError), acting_as(self._account):
+                os.unlink(self._temporary, dir_fd=self._folder)
+        os.close(self._folder)
+
+
+async def serve_file(channels: "Channels", each: "Open", root: str, account: Account | None) -> None:
     """Send or take one file over its channel and answer with its size and SHA-256."""
     opening = each.channel.opening
     parts = parts_below(root, opening.path)
     try:
         if opening.kind == "read_file":
-            await _send(channels, each, root, parts)
+            await _send(channels, each, root, parts, account)
         else:
-            await _take(channels, each, root, parts)
+            await _take(channels, each, root, parts, account)
     except (FileNotFoundError, NotADirectoryError):
         raise Refusal("no_such_file", f"no such file below {root}: {'/'.join(parts)}") from None
     except OSError as error:
-        if error.errno in (40, 62):  # ELOOP: Linux, macOS
+        if error.errno == errno.ELOOP:
             raise Refusal("outside_root", "links are not followed") from None
-        raise Refusal("cannot_open", f"the machine cannot do it: {error.strerror}") from None
+        reason = (error.strerror or str(error)).lower()
+        raise Refusal("cannot_open", f"the machine cannot do it: {reason}") from None
 
 
-async def _send(channels: "Channels", each: "Open", root: str, parts: list[str]) -> None:
+async def _send(channels: "Channels", each: "Open", root: str, parts: list[str], account: Account | None) -> None:
     channel = each.channel
-    opened, found = await asyncio.to_thread(open_for_reading, root, parts)
+    with acting_as(account):
+        opened, found = open_for_reading(root, parts)
     try:
         has_room = asyncio.Event()
         each.on_room = has_room.set
@@ -99,7 +142,7 @@ async def _send(channels: "Channels", each: "Open", root: str, parts: list[str])
                 has_room.clear()
                 await has_room.wait()
                 continue
-            data = await asyncio.to_thread(os.read, opened, min(room, LIMITS.chunk))
+            data = await _aside(os.read, opened, min(room, LIMITS.chunk))
             if not data:
                 break
             digest.update(data)
@@ -110,42 +153,35 @@ async def _send(channels: "Channels", each: "Open", root: str, parts: list[str])
         os.close(opened)
 
 
-async def _take(channels: "Channels", each: "Open", root: str, parts: list[str]) -> None:
-    channel, opening = each.channel, each.channel.opening
-    temporary = f".{parts[-1][:100]}.{secrets.token_hex(8)}.part"
-    with folder_of(root, parts) as folder:
-        with contextlib.suppress(FileNotFoundError):
-            found = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(found.st_mode):
-                raise Refusal("not_a_file", "only plain files can be written")
-        opened = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-        )
-        try:
-            waiting: asyncio.Queue[bytes | None] = asyncio.Queue()  # bounded by the window that we grant
-            each.on_input = waiting.put_nowait
-            each.on_input_end = lambda: waiting.put_nowait(None)
-            for data in each.early:
-                waiting.put_nowait(data)
-            channels.outbox.put(channel.opened())
-            if each.is_input_ended:
-                waiting.put_nowait(None)
-            digest, size = hashlib.sha256(), 0
-            while (piece := await waiting.get()) is not None:
-                await asyncio.to_thread(_write_all, opened, piece)
-                digest.update(piece)
-                size += len(piece)
-                channels.outbox.put(channel.consumed(len(piece)))
-            os.fchmod(opened, opening.mode & 0o777)
-            await asyncio.to_thread(os.fsync, opened)
-            os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
-            temporary = ""
-        finally:
-            os.close(opened)
-            if temporary:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
+async def _take(channels: "Channels", each: "Open", root: str, parts: list[str], account: Account | None) -> None:
+    channel = each.channel
+    replacement = Replacement(root, parts, account)
+    try:
+        waiting: asyncio.Queue[bytes | None] = asyncio.Queue()  # bounded by the window that we grant
+        each.on_input = waiting.put_nowait
+        each.on_input_end = lambda: waiting.put_nowait(None)
+        channels.outbox.put(channel.opened())
+        digest, size = hashlib.sha256(), 0
+        while (piece := await waiting.get()) is not None:
+            await _aside(_write_all, replacement.opened, piece)
+            digest.update(piece)
+            size += len(piece)
+            channels.outbox.put(channel.consumed(len(piece)))
+        await _aside(os.fsync, replacement.opened)
+        replacement.keep(channel.opening.mode)
+    finally:
+        replacement.close()
     channels.outbox.put(channel.exit(status=0, size=size, sha256=digest.hexdigest()))
+
+
+async def _aside(work: Callable[..., T], *arguments: object) -> T:
+    """Run ``work`` in a thread; who is cancelled waits for it, because it uses a descriptor that is closed next."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _write_all(opened: int, data: bytes) -> None:

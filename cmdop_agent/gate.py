@@ -1,29 +1,34 @@
 """The gate: whether this machine lets a remote operation happen (D-25). Pure; the file is ``permissions.py``'s.
 
-Order: floor → deny → ask → allow → mode. The floor and the list of dangerous commands are data below, and printed
-into docs/security.md. With children under the agent's own user the gate is a guard rail, not a boundary.
+Order: floor → deny → ask → allow → mode. What the floor holds and what counts as dangerous is data below, and printed
+into docs/permissions.md. With children under the agent's own user the gate is a guard rail, not a boundary.
 """
 
 import posixpath
-from collections.abc import Callable, Iterable
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from cmdop_agent.rules import Operation, Request, Rule, Verdict, path_meets
-from cmdop_wire.vocab import GateMode
+from cmdop_agent.rules import Request, Rule, path_meets
+from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
+
+Words = Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The gate's word, why, and the rule that would change it."""
+    """The gate's word and why."""
 
-    verdict: Verdict
+    verdict: GateVerdict
     reason: str
 
 
-def _flags(words: Iterable[str]) -> str:
+def _letters(words: Words) -> str:
     """Return the letters of all short options, and ``r``/``f`` for their long forms, of a command such as rm."""
     letters = ""
-    for word in words:
+    for word in words[1:]:
         if word.startswith("--"):
             letters += {"--recursive": "r", "--force": "f"}.get(word, "")
         elif word.startswith("-"):
@@ -31,35 +36,83 @@ def _flags(words: Iterable[str]) -> str:
     return letters
 
 
+def _is_recursive(words: Words) -> bool:
+    return "r" in _letters(words)
+
+
+def _has(*wanted: str) -> Callable[[Words], bool]:
+    return lambda words: not set(wanted).isdisjoint(words[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class Danger:
-    """A kind of command that mode ``default`` asks about; ``programs`` by base name, ``when`` narrows by arguments."""
+    """A kind of command that mode ``default`` asks about: programs by base name, narrowed by their arguments."""
 
     programs: frozenset[str]
     why: str
-    when: Callable[[tuple[str, ...]], bool] = lambda _: True
+    only: str = ""  # ``when`` in words, for the documents
+    when: Callable[[Words], bool] = lambda _: True
+
+    def covers(self, words: Words) -> bool:
+        """Tell whether this is about the command ``words``; ``mkfs.ext4`` is a ``mkfs``."""
+        name = posixpath.basename(words[0])
+        return (name in self.programs or name.partition(".")[0] in self.programs) and self.when(words)
 
 
 DANGEROUS = (
-    Danger(frozenset({"rm"}), "removes files recursively", lambda words: "r" in _flags(words)),
-    Danger(frozenset({"mkfs", "mke2fs", "wipefs", "fdisk", "parted", "sgdisk", "shred"}), "destroys a disk's content"),
-    Danger(frozenset({"dd"}), "writes to a device", lambda words: any(word.startswith("of=/dev/") for word in words)),
+    Danger(frozenset({"rm"}), "removes files recursively", "with -r", _is_recursive),
+    Danger(
+        frozenset({"find"}),
+        "acts on every file it finds",
+        "with -delete, -exec …",
+        _has("-delete", "-exec", "-execdir", "-ok", "-okdir"),
+    ),
+    Danger(
+        frozenset({"mkfs", "mke2fs", "mkswap", "wipefs", "fdisk", "sfdisk", "parted", "sgdisk", "shred", "cryptsetup"}),
+        "destroys a disk's content",
+    ),
+    Danger(
+        frozenset({"dd"}),
+        "writes to a device",
+        "with of=/dev/…",
+        lambda words: any(word.startswith("of=/dev/") for word in words),
+    ),
     Danger(frozenset({"shutdown", "reboot", "halt", "poweroff", "init", "telinit", "kexec"}), "stops the machine"),
     Danger(
         frozenset({"systemctl", "service", "launchctl"}),
         "stops a service",
-        lambda words: bool({"stop", "disable", "mask", "kill", "unload", "bootout", "isolate"} & set(words)),
+        "with stop, disable, mask, kill …",
+        _has("stop", "disable", "mask", "kill", "unload", "bootout", "isolate", "poweroff", "reboot", "halt"),
     ),
-    Danger(frozenset({"userdel", "usermod", "useradd", "groupdel", "passwd", "chpasswd", "visudo"}), "changes users"),
-    Danger(frozenset({"iptables", "ip6tables", "nft", "ufw", "pfctl"}), "changes the firewall"),
-    Danger(frozenset({"chmod", "chown", "chgrp"}), "changes rights recursively", lambda words: "r" in _flags(words)),
-    Danger(frozenset({"kill", "pkill", "killall"}), "kills everything", lambda words: "-1" in words[1:]),
-    Danger(frozenset({"sudo", "su", "doas", "pkexec"}), "acts as another user"),
-    Danger(frozenset({"crontab", "at"}), "plants a job"),
+    Danger(
+        frozenset({"userdel", "usermod", "useradd", "groupdel", "groupmod", "passwd", "chpasswd", "visudo"}),
+        "changes users",
+    ),
+    Danger(frozenset({"iptables", "ip6tables", "nft", "ufw", "firewall-cmd", "pfctl"}), "changes the firewall"),
+    Danger(frozenset({"chmod", "chown", "chgrp"}), "changes rights recursively", "with -R", _is_recursive),
+    Danger(frozenset({"kill", "pkill", "killall"}), "kills everything", "with -1", _has("-1")),
+    Danger(frozenset({"sudo", "su", "doas", "pkexec", "runuser"}), "acts as another user"),
+    Danger(frozenset({"crontab", "at", "batch", "systemd-run"}), "plants a job"),
 )
 
-# Whoever runs one of these runs anything: their arguments are looked at, too.
-WRAPPERS = frozenset({"env", "nice", "nohup", "timeout", "xargs", "setsid", "stdbuf", "time", "exec", "busybox"})
+# Whoever runs one of these runs anything: whatever follows is looked at, too.
+WRAPPERS = frozenset(
+    "env nice ionice nohup timeout xargs setsid stdbuf time exec command busybox toybox chroot unshare strace watch"
+    " parallel flock script".split()
+)
+SHELLS = frozenset("sh bash dash ash zsh ksh mksh fish csh tcsh".split())
+# Bounded everywhere, so that hostile text cannot make it slow.
+FORK_BOMB = re.compile(r"([^\s(]{1,32})\s{0,4}\(\)\s{0,4}\{[^}]{0,200}\1\s{0,4}\|\s{0,4}\1")
+_QUOTES = frozenset("\"'\\")
+LOOKED_AT = 200  # commands in a command; whoever packs in more is asked about
+LOOKED_FAR = 256  # words of each, and characters of a fork bomb times 32
+
+DANGEROUS_READS = ("~/.ssh/id_*", "~/.gnupg/**", "~/.netrc", "~/.aws/**", "~/.kube/config", "~/.docker/config.json")
+DANGEROUS_WRITES = (
+    "~/.ssh/**", "~/.gnupg/**", "~/.aws/**", "~/.kube/**", "~/.bashrc", "~/.bash_profile", "~/.bash_login",
+    "~/.profile", "~/.zshrc", "~/.zshenv", "~/.zprofile", "~/.gitconfig", "~/.config/fish/**", "~/.config/git/**",
+    "~/.config/systemd/**", "~/.config/autostart/**", "~/Library/LaunchAgents/**",
+)  # fmt: skip
 
 FLOOR_FILES = ("/proc/**/mem", "/proc/**/environ", "/proc/kcore", "/dev/mem", "/dev/kmem", "/dev/port")
 FLOOR_DEVICES = ("/dev/sd*", "/dev/nvme*", "/dev/vd*", "/dev/xvd*", "/dev/mmcblk*", "/dev/disk/**")
@@ -69,91 +122,119 @@ GATE_VERBS = frozenset({"permissions", "approvals"})
 def floor(request: Request, own_directory: str) -> str | None:
     """Return why no rule and no mode may allow ``request``, or ``None``.
 
-    The agent's own files are out of reach, so are memory and raw disks, and nobody far away moves the gate.
+    ``own_directory`` holds the files of agent and command line. They are out of reach, so are memory and raw disks;
+    nobody far away moves the gate, and nobody removes the whole machine.
     """
-    if request.operation in (Operation.READ_FILE, Operation.WRITE_FILE):
+    if request.operation in (GateOperation.READ_FILE, GateOperation.WRITE_FILE):
         if path_meets(f"{own_directory}/**", request.path):
-            return "these are the agent's own files"
-        patterns = FLOOR_FILES + (FLOOR_DEVICES if request.operation is Operation.WRITE_FILE else ())
+            return "these are the files of cmdop itself"
+        patterns = FLOOR_FILES + (FLOOR_DEVICES if request.operation is GateOperation.WRITE_FILE else ())
         if any(path_meets(pattern, request.path) for pattern in patterns):
             return "memory and raw devices are out of reach"
-    if request.operation is Operation.EXECUTE_COMMAND and not request.argv:
+    if request.operation is not GateOperation.EXECUTE_COMMAND:
+        return None
+    if not request.argv or not request.argv[0]:
         return "there is no command"
-    names = [posixpath.basename(word) for word in request.argv]
-    if "cmdop" in names and GATE_VERBS & set(request.argv):
+    looked_at = islice(commands_in(request.argv), LOOKED_AT)
+    return next(filter(None, (_floor_command(words) for words in looked_at)), None)
+
+
+def _floor_command(words: Words) -> str | None:
+    name = posixpath.basename(words[0])
+    if name == "cmdop" and not GATE_VERBS.isdisjoint(words):
         return "the gate is moved at the machine only"
+    targets = {posixpath.normpath(word) for word in words[1:] if word.startswith("/")}
+    if name == "rm" and _is_recursive(words) and not targets.isdisjoint({"/", "//", "/*", "//*"}):
+        return "it removes everything"
+    if name in SHELLS and FORK_BOMB.search(" ".join(words[1:LOOKED_FAR])[: 32 * LOOKED_FAR]):
+        return "it is a fork bomb"
     return None
 
 
 def danger(request: Request) -> str | None:
-    """Return why mode ``default`` asks a person about ``request``, or ``None``."""
-    if request.operation is not Operation.EXECUTE_COMMAND:
+    """Return why mode ``default`` asks a person about ``request``, or ``None``. Errs on the side of asking."""
+    if request.operation is GateOperation.SESSION:
         return None
-    if request.is_shell:
-        return _shell_danger(request.argv[-1])
-    words = request.argv
-    while words and posixpath.basename(words[0]) in WRAPPERS:
-        words = tuple(words[1:])
-        while words and (words[0].startswith("-") or "=" in words[0] or words[0].isdigit()):
-            words = tuple(words[1:])
-    if not words:
+    if request.operation is GateOperation.EXECUTE_COMMAND:
+        for count, words in enumerate(commands_in(request.argv)):
+            if count >= LOOKED_AT:
+                return "runs too much to be looked through"
+            found = next((each.why for each in DANGEROUS if each.covers(words)), None)
+            if found is not None:
+                return found
         return None
-    name = posixpath.basename(words[0])
-    if name in {"sh", "bash", "dash", "zsh", "ksh", "fish"} and any(
-        word.startswith("-") and "c" in word for word in words
-    ):
-        return _shell_danger(" ".join(words[1:]))
-    return next((each.why for each in DANGEROUS if _is(name, each) and each.when(words)), None)
+    is_write = request.operation is GateOperation.WRITE_FILE
+    patterns = DANGEROUS_WRITES if is_write else DANGEROUS_READS
+    if any(path_meets(pattern, request.path, request.home) for pattern in patterns):
+        return "changes what runs or signs in here" if is_write else "reads a secret"
+    return None
 
 
-def _is(name: str, kind: Danger) -> bool:
-    return name in kind.programs or name.partition(".")[0] in kind.programs  # mkfs.ext4
+def commands_in(argv: Words, depth: int = 3) -> Iterator[Words]:
+    """Yield the command, and every command that it may run in turn as far as its words show: through wrappers, shells.
+
+    A guard rail: it sees more than there is rather than less, and does not see what a program does by itself.
+    """
+    if not argv or not argv[0]:
+        return
+    yield argv
+    name = posixpath.basename(argv[0])
+    if name in SHELLS and depth > 0:
+        for text in argv[1:]:
+            for words in _simple_commands(text):
+                yield from commands_in(words, depth - 1)
+    elif name in WRAPPERS:
+        for start in range(1, len(argv)):
+            if argv[start]:
+                yield argv[start : start + LOOKED_FAR]
+                if posixpath.basename(argv[start]) in SHELLS and depth > 0:
+                    yield from commands_in(argv[start:], depth - 1)
 
 
-def _shell_danger(text: str) -> str | None:
-    """Look for dangerous words in a shell's text; a guard rail that errs on the side of asking."""
-    words = {
-        posixpath.basename(word) for word in text.translate(str.maketrans(";&|()`$<>{}\"'\\\n\t", " " * 16)).split()
-    }
-    return next((each.why for each in DANGEROUS if words & each.programs), None)
+def _simple_commands(text: str) -> Iterator[Words]:
+    """Yield what may stand as a command in a shell's text, quotation marks taken off: a rough reading, on purpose."""
+    for piece in re.split(r"[;&|\n(){}`]|\$\(|\b(?:then|do|else|exec|command|eval)\b", text):
+        words = piece.split()
+        if not _QUOTES.isdisjoint(piece):
+            try:
+                words = shlex.split(piece)
+            except ValueError:
+                words = piece.replace('"', " ").replace("'", " ").split()
+        while words and ("=" in words[0] or words[0] in ("!", "if", "while", "until", "time")):
+            words = words[1:]
+        if words:
+            yield words
 
 
 def decide(request: Request, mode: GateMode, rules: Iterable[Rule], own_directory: str) -> Decision:
     """Return the gate's word on ``request``: floor → deny → ask → allow → mode."""
     because = floor(request, own_directory)
     if because is not None:
-        return Decision(Verdict.DENY, f"never allowed: {because}")
+        return Decision(GateVerdict.DENY, f"never allowed: {because}")
     met = [rule for rule in rules if rule.meets(request)]
-    for verdict in (Verdict.DENY, Verdict.ASK, Verdict.ALLOW):
+    for verdict in (GateVerdict.DENY, GateVerdict.ASK, GateVerdict.ALLOW):
         for rule in met:
             if rule.verdict is verdict:
                 return Decision(verdict, f"rule: {rule}")
     if mode is GateMode.BYPASS:
-        return Decision(Verdict.ALLOW, "the mode is bypass")
+        return Decision(GateVerdict.ALLOW, "the mode is bypass")
     if mode is GateMode.STRICT:
-        return Decision(Verdict.DENY, "the mode is strict and no rule allows it")
+        return Decision(GateVerdict.DENY, "the mode is strict and no rule allows it")
     because = danger(request)
     if because is not None:
-        return Decision(Verdict.ASK, f"it {because}")
-    return Decision(Verdict.ALLOW, "the mode is default")
+        return Decision(GateVerdict.ASK, f"it {because}")
+    return Decision(GateVerdict.ALLOW, "the mode is default")
 
 
-STRICTNESS = {GateMode.STRICT: 2, GateMode.DEFAULT: 1, GateMode.BYPASS: 0}
+_STRICTNESS = {GateVerdict.ALLOW: 0, GateVerdict.ASK: 1, GateVerdict.DENY: 2}
+_MODE_STRICTNESS = {GateMode.BYPASS: 0, GateMode.DEFAULT: 1, GateMode.STRICT: 2}
 
 
-def stricter(one: GateMode, other: GateMode) -> GateMode:
+def strictest(one: Decision, other: Decision) -> Decision:
+    """Return the stricter of two decisions; the first when they are equally strict."""
+    return max(one, other, key=lambda decision: _STRICTNESS[decision.verdict])
+
+
+def stricter_mode(one: GateMode, other: GateMode) -> GateMode:
     """Return the stricter of two modes."""
-    return max(one, other, key=STRICTNESS.__getitem__)
-
-
-def is_stricter_or_same(new: tuple[GateMode, Iterable[Rule]], old: tuple[GateMode, Iterable[Rule]]) -> bool:
-    """Tell whether a changed file may count although it did not come through the socket (D-25).
-
-    Stricter: the mode not looser, no allow added, no deny or ask taken away.
-    """
-    added, gone = set(new[1]) - set(old[1]), set(old[1]) - set(new[1])
-    return (
-        STRICTNESS[new[0]] >= STRICTNESS[old[0]]
-        and all(rule.verdict is not Verdict.ALLOW for rule in added)
-        and all(rule.verdict is Verdict.ALLOW for rule in gone)
-    )
+    return max(one, other, key=_MODE_STRICTNESS.__getitem__)

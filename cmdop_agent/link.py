@@ -1,10 +1,11 @@
 """The agent's link: one outbound websocket to the relay, dialled again with jittered back-off for as long as it takes.
 
-Moves frames between the socket and ``Channels``; what they mean is decided in ``session.py``.
+Moves frames between the socket and ``Channels``; what they mean is decided there and in ``session.py``.
 """
 
 import asyncio
 import contextlib
+import logging
 import random
 import ssl
 from collections.abc import Callable
@@ -16,30 +17,41 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from cmdop_agent.channels import Channels
+from cmdop_sdk.network import proxy_for, unreachable
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Frame, Kind, Malformed
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+log = logging.getLogger(__name__)
+_QUIET = logging.getLogger("cmdop_agent.websockets")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False  # what went wrong is told once, by the link
+
+FIRST_BOUND, LONGEST_BOUND = 2.0, 30.0
 STEADY = 60.0  # a link that held so long starts the back-off anew
+CONFLICT_WAIT = 300.0  # somebody else has our credential: D-5
 GONE_WAIT = 3600.0  # the workspace or this registration is no more: at most one attempt an hour (D-29)
 GONE = frozenset({CloseCode.AUTH, CloseCode.GONE, CloseCode.FORBIDDEN})
+GOODBYE = 2.0  # seconds for a polite end
 
 
 @dataclass(slots=True)
 class Wait:
-    """How long to wait before the next attempt: full jitter over a doubling bound, one hour when we are not wanted."""
+    """How long to wait before the next attempt: jitter over a doubling bound, so that a thousand agents of a restarted
+    relay do not come back at once; long where we are not wanted.
+    """
 
     random: Callable[[], float] = random.random
     _tries: int = 0
 
-    def next(self, *, is_gone: bool) -> float:
-        """Return the seconds to wait."""
-        if is_gone:
-            return float(GONE_WAIT * (0.75 + 0.5 * self.random()))
-        self._tries += 1
-        # Half of it is certain, so that a thousand agents of a restarted relay do not come back at once.
-        bound = min(LONGEST_WAIT, FIRST_WAIT * 2**self._tries)
-        return float(bound * (0.1 + 0.9 * self.random()))
+    def next(self, code: int | None = None) -> float:
+        """Return the seconds to wait after the relay closed with ``code``; ``None``: it did not say."""
+        if code in GONE:
+            return GONE_WAIT * (1.0 + 0.5 * self.random())
+        if code == CloseCode.CONFLICT:
+            return CONFLICT_WAIT * (0.5 + self.random())
+        bound = min(LONGEST_BOUND, FIRST_BOUND * 2.0**self._tries)
+        self._tries = min(self._tries + 1, 10)
+        return bound * (0.1 + 0.9 * self.random())
 
     def reset(self) -> None:
         """Begin anew after a link that held."""
@@ -51,6 +63,7 @@ class LinkState:
     """What ``connect status`` tells of the link."""
 
     is_up: bool = False
+    is_refused: bool = False  # the relay does not know this machine, or not any more
     since: float = field(default_factory=monotonic)
     node: str = ""
     server_version: str = ""
@@ -59,7 +72,8 @@ class LinkState:
 
     def changed(self, is_up: bool) -> None:
         """Note that the link went up or down just now."""
-        self.is_up, self.since = is_up, monotonic()
+        if is_up is not self.is_up:
+            self.is_up, self.since = is_up, monotonic()
 
 
 class Link:
@@ -74,6 +88,8 @@ class Link:
         *,
         tls: ssl.SSLContext | None = None,
         on_welcome: Callable[[dict[str, Any]], None] = lambda _: None,
+        on_lost: Callable[[LinkState], None] = lambda _: None,
+        wait: Wait | None = None,
     ) -> None:
         self.state = LinkState()
         self._url = url
@@ -82,50 +98,68 @@ class Link:
         self._hello = hello
         self._tls = tls
         self._on_welcome = on_welcome
+        self._on_lost = on_lost
+        self._wait = wait or Wait()
         self._wake = asyncio.Event()
         self._socket: ClientConnection | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._is_stopping = False
 
     async def keep(self) -> None:
         """Dial, serve, and dial again, until ``stop``."""
-        wait = Wait()
         while not self._is_stopping:
             started = monotonic()
             code = await self._once()
             self.state.changed(False)
+            self.state.is_refused = code in GONE
             self._channels.link_lost()
             if monotonic() - started > STEADY:
-                wait.reset()
-            pause = wait.next(is_gone=code in GONE)
+                self._wait.reset()
+            pause = self._wait.next(code)
             self.state.next_attempt = monotonic() + pause
+            if self._wake.is_set() or self._is_stopping:
+                pause = 0.0  # we left by ourselves
+            else:
+                log.info("no link: %s; next attempt in %.0f s", self.state.last_problem, pause)
+                self._on_lost(self.state)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             self._wake.clear()
 
     def dial_now(self) -> None:
-        """Drop the link, if any, and dial at once: ``reload`` of the control socket (D-20)."""
+        """Leave the link, if any, and dial at once: ``reload`` of the control socket (D-20). No stream ends."""
         self._wake.set()
-        if self._socket is not None:
-            self._socket.transport.abort()
+        if self._socket is not None and self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(self._socket, CloseCode.GOING_AWAY))
 
     async def stop(self) -> None:
         """Say goodbye, so that the machine is offline at once (D-28), and do not come back."""
         self._is_stopping = True
         self._wake.set()
         if self._socket is not None:
-            with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
-                async with asyncio.timeout(2):
-                    await self._socket.send(frames.encode_json(Kind.CLOSE, LINK, reason="stopped"))
-                    await self._socket.close(CloseCode.DONE)
+            self._channels.outbox.put(frames.encode_json(Kind.CLOSE, LINK, reason="stopped"))
+            await self._leave(self._socket, CloseCode.DONE)
 
     def send(self, frame: bytes) -> None:
         """Queue a frame of the link itself (heartbeat, event); lost when the link is down."""
         if self.state.is_up:
             self._channels.outbox.put(frame)
 
+    async def _leave(self, socket: ClientConnection, code: CloseCode) -> None:
+        """Hand over what is queued, then close; whoever does not answer is left."""
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await self._channels.outbox.flushed()
+                await socket.close(code)
+        except (TimeoutError, websockets.ConnectionClosed):
+            socket.transport.abort()
+        finally:
+            self._leaving = None
+
     async def _once(self) -> int | None:
         """Hold one connection; return the close code that the relay gave, if any."""
+        origin = "http" + self._url.removeprefix("ws").partition("/relay/")[0]
         try:
             async with connect(
                 self._url,
@@ -136,52 +170,67 @@ class Link:
                 open_timeout=LIMITS.hello,
                 ping_interval=LIMITS.ping,
                 ping_timeout=LIMITS.dead - LIMITS.ping,
+                close_timeout=GOODBYE,
                 ssl=self._tls,
+                proxy=proxy_for(origin),
                 user_agent_header=None,
+                process_exception=lambda error: error,  # no tries of its own, and no redirects
+                logger=_QUIET,
             ) as socket:
                 self._socket = socket
                 try:
-                    await self._serve(socket)
+                    return await self._serve(socket)
                 finally:
                     self._socket = None
         except websockets.InvalidStatus as refused:
-            self.state.last_problem = f"the relay answered {refused.response.status_code}"
-            return CloseCode.AUTH if refused.response.status_code in (401, 403, 404) else None
+            status = refused.response.status_code
+            self.state.last_problem = (
+                "the server does not know this machine, or not any more"
+                if status in (401, 403)
+                else f"the relay answered {status}"
+            )
+            return CloseCode.AUTH if status in (401, 403) else None
         except websockets.ConnectionClosed as closed:
-            code = closed.rcvd.code if closed.rcvd else None
-            self.state.last_problem = closed.rcvd.reason if closed.rcvd else "the connection was lost"
-            return code
+            return self._closed(closed)
         except Malformed as problem:
             self.state.last_problem = f"the relay sent what it may not: {problem}"
-        except (OSError, TimeoutError, websockets.WebSocketException) as problem:
-            self.state.last_problem = str(problem) or type(problem).__name__
+        except TimeoutError:
+            self.state.last_problem = f"{origin} does not answer"
+        except (OSError, EOFError, websockets.WebSocketException) as problem:
+            self.state.last_problem = unreachable(problem, origin).message
         return None
 
-    async def _serve(self, socket: ClientConnection) -> None:
+    def _closed(self, closed: websockets.ConnectionClosed) -> int | None:
+        if closed.rcvd is None:
+            self.state.last_problem = "the connection was lost"
+            return None
+        self.state.last_problem = f"the relay closed the link: {closed.rcvd.reason or closed.rcvd.code}"
+        return closed.rcvd.code
+
+    async def _serve(self, socket: ClientConnection) -> int | None:
         await socket.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, **self._hello()))
         async with asyncio.timeout(LIMITS.hello):
-            welcome = self._frame(await socket.recv())
+            welcome = _decoded(await socket.recv())
+        if welcome.kind is Kind.CLOSE:
+            self.state.last_problem = f"the relay refused the link: {frames.body_of(welcome).get('reason', '')}"
+            await socket.wait_closed()
+            return socket.close_code
         if welcome.kind is not Kind.WELCOME:
             raise Malformed("the relay speaks before WELCOME")
         body = frames.body_of(welcome)
         self.state.changed(True)
         self.state.node, self.state.server_version = str(body.get("node", "")), str(body.get("server", ""))
         self.state.last_problem, self.state.next_attempt = "", None
-        self._on_welcome(body)
+        self._channels.link_found()
         sender = asyncio.create_task(self._channels.outbox.drain(socket.send))
         try:
-            async for message in socket:
-                self._take(self._frame(message))
-            raise websockets.ConnectionClosedOK(socket.protocol.close_rcvd, socket.protocol.close_sent)
+            self._on_welcome(body)
+            while True:
+                self._take(_decoded(await socket.recv()))
         finally:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, websockets.ConnectionClosed):
                 await sender
-
-    def _frame(self, message: str | bytes) -> Frame:
-        if isinstance(message, str):
-            raise Malformed("a text message")
-        return frames.decode(message)
 
     def _take(self, frame: Frame) -> None:
         if frame.channel != LINK:
@@ -191,5 +240,13 @@ class Link:
             self._channels.outbox.put(frames.encode_json(Kind.PROBED, LINK, nonce=nonce))
         elif frame.kind is Kind.SEED:
             self._on_welcome(frames.body_of(frame))
-        else:
+        elif frame.kind is Kind.CLOSE:
+            log.info("the relay ends the link: %s", frames.body_of(frame).get("reason", ""))
+        elif frame.kind is not Kind.PROBED:
             raise Malformed(f"{frame.kind.name} is not for the link")
+
+
+def _decoded(message: str | bytes) -> Frame:
+    if isinstance(message, str):
+        raise Malformed("a text message")
+    return frames.decode(message)

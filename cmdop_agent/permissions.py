@@ -1,28 +1,32 @@
-"""``permissions.yaml``: mode and rules of this machine's gate, read at every decision, changed through the socket only.
+"""``permissions.yaml``: mode and rules of this machine's gate, changed through the socket only.
 
-A file that is missing after it was seeded, unreadable, or corrupt means strict (D-25). The last state that came through
-the socket (or the seeding) is remembered beside it: a change by another hand counts only if it is stricter.
+A file that is missing after it was seeded, unreadable, or corrupt means strict (D-25). What last came through the
+socket (or the seeding) is remembered beside it: a change by another hand counts only where it is stricter.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cmdop_agent.gate import Decision, decide, is_stricter_or_same
-from cmdop_agent.rules import Request, Rule, Verdict, parse_rule
-from cmdop_sdk.files import PrivateFile
-from cmdop_wire.vocab import GateMode
+import yaml
 
+from cmdop_agent.gate import Decision, decide, stricter_mode, strictest
+from cmdop_agent.rules import Request, Rule, parse_rule
+from cmdop_sdk.files import PrivateFile
+from cmdop_wire.vocab import GateMode, GateVerdict
+
+FILE, ACCEPTED_FILE = "permissions.yaml", "permissions.accepted.yaml"
 HEADER = """\
 # The gate of this machine: what the workspace's people may do here. Change it with `cmdop connect permissions …`;
 # a change by hand counts only where it is stricter.
 """
+Stamp = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What the file says; ``problem`` tells why strict is in force although the file does not say so."""
+    """What the gate goes by; ``problem`` tells why that is not what somebody may have meant."""
 
     mode: GateMode = GateMode.STRICT
     rules: tuple[Rule, ...] = ()
@@ -32,8 +36,6 @@ class Permissions:
 
 def parse(text: str) -> Permissions:
     """Return the permissions in the text of a file; ``ValueError`` says what is wrong with it."""
-    import yaml  # noqa: PLC0415 - 40 ms, and an agent without remote work needs none
-
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
@@ -41,52 +43,79 @@ def parse(text: str) -> Permissions:
     if not isinstance(content, dict) or content.get("version") != 1:
         raise ValueError("it has no «version: 1»")
     lines = content.get("rules") or []
-    if not isinstance(lines, list) or set(content) - {"version", "mode", "rules", "seeded"}:
-        raise ValueError("it has version, mode, seeded and a list of rules, nothing else")
+    if not isinstance(lines, list) or set(content) - {"version", "mode", "rules"}:
+        raise ValueError("it has version, mode and a list of rules, nothing else")
     try:
         mode = GateMode(content.get("mode", GateMode.STRICT))
     except ValueError:
         raise ValueError(f"its mode is none of {', '.join(GateMode)}") from None
-    return Permissions(mode, tuple(parse_rule(line) for line in lines), bool(content.get("seeded")))
+    return Permissions(mode, tuple(parse_rule(line) for line in lines), is_seeded=True)
 
 
 def render(permissions: Permissions) -> str:
     """Return the file's text; ``parse`` reads it back to the same permissions."""
-    import yaml  # noqa: PLC0415
-
     lines = [
-        {str(rule.verdict): str(rule.operation)} | ({"match": rule.match} if rule.match else {})
+        {str(rule.verdict): str(rule.operation)}
+        | ({"match": rule.match} if rule.match else {})
+        | ({"cwd": rule.cwd} if rule.cwd else {})
         for rule in permissions.rules
     ]
-    content = {
-        "version": 1,
-        "mode": str(permissions.mode),
-        "seeded": permissions.is_seeded,
-        "rules": lines,
-    }
+    content = {"version": 1, "mode": str(permissions.mode), "rules": lines}
     return HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
-class PermissionsFile:
-    """The file and the remembered state beside it, in the agent's own directory."""
+def settled(accepted: Permissions, found: Permissions) -> Permissions:
+    """Return one set of permissions that is nowhere looser than ``accepted`` and has what is stricter in ``found``.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.path = directory / "permissions.yaml"
+    A change through the socket starts from it, so that what another hand loosened does not come into force with it.
+    """
+    mode = stricter_mode(accepted.mode, found.mode)
+    rules: list[Rule] = []
+    for rule in found.rules:
+        if rule in accepted.rules or rule.verdict is GateVerdict.DENY:
+            rules.append(rule)
+        elif rule.verdict is GateVerdict.ASK:
+            # Under strict, asking would be looser than the no that stands there now.
+            is_looser = accepted.mode is GateMode.STRICT
+            rules.append(replace(rule, verdict=GateVerdict.DENY) if is_looser else rule)
+    rules += [rule for rule in accepted.rules if not rule.is_allow and rule not in rules]
+    return Permissions(mode, tuple(rules), is_seeded=True, problem=found.problem)
+
+
+class PermissionsFile:
+    """The file and the remembered state beside it, in the agent's own directory.
+
+    ``own_directory`` holds everything of cmdop and is out of reach for remote work; ``was_seeded`` tells whether the
+    workspace's defaults were ever taken here, in case both files are gone.
+    """
+
+    def __init__(
+        self, directory: Path, own_directory: Path | None = None, was_seeded: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.path = directory / FILE
+        self._own_directory = os.path.realpath(own_directory or directory)
+        self._was_seeded = was_seeded
         self._file = PrivateFile(directory, self.path)
-        self._accepted_file = PrivateFile(directory, directory / "permissions.accepted.yaml")
+        self._accepted_file = PrivateFile(directory, directory / ACCEPTED_FILE)
+        self._known: tuple[Stamp, Permissions | None, Permissions | None] | None = None
 
     def read(self) -> Permissions:
         """Return what is in force now; never raises: whatever is wrong with the file, the answer is strict."""
-        accepted = _read(self._accepted_file)
+        accepted, found = self._both()
         if accepted is None:
-            return Permissions()  # not seeded yet
-        found = _read(self._file)
-        if found is None:
-            return Permissions(is_seeded=True, problem=f"{self.path} is missing, so everything is denied")
-        if found.problem or is_stricter_or_same((found.mode, found.rules), (accepted.mode, accepted.rules)):
-            return found
-        return replace(accepted, problem=f"{self.path} was loosened by hand; use cmdop connect permissions")
+            return self._unseeded()
+        now = settled(accepted, found)
+        if not found.problem and (now.mode, set(now.rules)) != (found.mode, set(found.rules)):
+            by_hand = f"{self.path} was loosened by hand, which does not count; use cmdop connect permissions"
+            return replace(now, problem=by_hand)
+        return now
+
+    def decide(self, request: Request) -> Decision:
+        """Return the gate's word on ``request``: the stricter of what the file says and what was last accepted."""
+        accepted, found = self._both()
+        if accepted is None:
+            return self._told(self._unseeded(), request)
+        return strictest(self._told(found, request), self._told(accepted, request))
 
     def write(self, permissions: Permissions) -> None:
         """Put ``permissions`` in force; only the socket and the seeding come here."""
@@ -98,20 +127,41 @@ class PermissionsFile:
 
     def seed(self, mode: GateMode, rules: Iterable[Rule], *, is_bypass_accepted: bool) -> bool:
         """Take the workspace's defaults, once; ``bypass`` only if it was confirmed at this machine. Tell if it did."""
-        if _read(self._accepted_file) is not None:
+        if self._both()[0] is not None or self._was_seeded():
             return False
         if mode is GateMode.BYPASS and not is_bypass_accepted:
             mode = GateMode.STRICT
-        self.write(Permissions(mode, tuple(rules), is_seeded=True))
+        self.write(Permissions(mode, tuple(rules)))
         return True
 
-    def decide(self, request: Request) -> Decision:
-        """Return the gate's word on ``request`` under what is in force now."""
-        now = self.read()
-        decision = decide(request, now.mode, now.rules, str(self.directory))
-        if now.problem and decision.verdict is Verdict.DENY:
-            return replace(decision, reason=f"{decision.reason} ({now.problem})")
+    def _told(self, permissions: Permissions, request: Request) -> Decision:
+        decision = decide(request, permissions.mode, permissions.rules, self._own_directory)
+        if permissions.problem and decision.verdict is GateVerdict.DENY:
+            return replace(decision, reason=f"{decision.reason} ({permissions.problem})")
         return decision
+
+    def _unseeded(self) -> Permissions:
+        if not self._was_seeded():
+            return Permissions()
+        return Permissions(is_seeded=True, problem=f"{self.path} is missing, so everything is denied")
+
+    def _both(self) -> tuple[Permissions | None, Permissions]:
+        """Return what was last accepted, ``None`` before the seeding, and what the file says."""
+        stamp = (*_stamp(self._accepted_file.path), *_stamp(self.path))
+        if self._known is None or self._known[0] != stamp:
+            self._known = (stamp, _read(self._accepted_file), _read(self._file))
+        _, accepted, found = self._known
+        missing = f"{self.path} is missing, so everything is denied"
+        return accepted, found or Permissions(is_seeded=True, problem=missing)
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes whenever somebody touches the file."""
+    try:
+        found = path.lstat()
+    except OSError as error:
+        return (error.errno,)
+    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode, found.st_uid)
 
 
 def _read(file: PrivateFile) -> Permissions | None:
@@ -121,19 +171,3 @@ def _read(file: PrivateFile) -> Permissions | None:
         return None if content is None else parse(content.decode())
     except Exception as error:  # whatever it is: the gate must not open because of it
         return Permissions(is_seeded=True, problem=f"{file.path} cannot be used ({error}), so everything is denied")
-
-
-def is_own_process(pid: int, agent: int | None = None) -> bool:
-    """Tell whether ``pid`` is the agent or descends from it: such a process may not move the gate (D-25)."""
-    agent = os.getpid() if agent is None else agent
-    seen = set()
-    while pid > 1 and pid not in seen:
-        if pid == agent:
-            return True
-        seen.add(pid)
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
-            return True  # it cannot be told: refuse
-        pid = int(stat.rpartition(")")[2].split()[1])
-    return False

@@ -1,9 +1,7 @@
 """Processes on the machine, with or without a terminal: feed, drain, signal, end. No protocol here.
 
-``pty.py`` and ``commands.py`` start them.
-
-A process reads and writes through callbacks; whoever owns it says how much may be read, so a slow reader far away
-pauses the process here and nothing grows.
+``pty.py`` and ``commands.py`` start them. A process reads and writes through callbacks; whoever owns it says how much
+may be read, so a slow reader far away pauses the process here and nothing grows.
 """
 
 import asyncio
@@ -15,16 +13,14 @@ import struct
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
-LADDER = ((signal.SIGHUP, 0.5), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))  # signal, seconds before the next
+from cmdop_agent.children import Child, Ended, members_of
 
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a process ended: an exit status, or the signal that ended it."""
-
-    status: int | None
-    signal: str | None
+LADDER = ((signal.SIGHUP, 0.5), (signal.SIGTERM, 1.0), (signal.SIGKILL, 5.0))  # signal, seconds before the next
+LINGER = 0.5  # seconds that output is waited for after the end, when somebody else still holds its other end
+_LOOK = 0.02
+_END_OF_INPUT = b"\x04"
 
 
 class Outlet:
@@ -36,14 +32,16 @@ class Outlet:
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
         self._is_reading = False
-        self.is_finished = asyncio.Event()
+        self._count = 0  # pieces delivered
+        self._is_finished = asyncio.Event()
+        self._may_read = asyncio.Event()
         os.set_blocking(fd, False)
-        self.resume()
 
     def resume(self) -> None:
         """Read again, if there is room; to be called whenever room may have grown."""
-        if not self._is_reading and not self.is_finished.is_set() and self._room() > 0:
+        if not self._is_reading and not self._is_finished.is_set() and self._room() > 0:
             self._is_reading = True
+            self._may_read.set()
             self._loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
@@ -58,6 +56,7 @@ class Outlet:
         except OSError:  # EIO: the last process has let go of the terminal
             data = b""
         if data:
+            self._count += 1
             self._deliver(data)
         else:
             self.close()
@@ -65,21 +64,43 @@ class Outlet:
     def _pause(self) -> None:
         if self._is_reading:
             self._is_reading = False
+            self._may_read.clear()
             self._loop.remove_reader(self._fd)
+
+    async def drained(self) -> None:
+        """Wait for the end of what can be read; not for ever for somebody who holds the other end and is silent.
+
+        As long as there is no room, it waits: what the process wrote before its end is not given up.
+        """
+        while not self._is_finished.is_set():
+            await self._may_read.wait()
+            seen = self._count
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._is_finished.wait()
+            if self._is_reading and self._count == seen:
+                return
 
     def close(self) -> None:
         """Stop reading; whoever waits for the end goes on."""
         self._pause()
-        self.is_finished.set()
+        self._is_finished.set()
+        self._may_read.set()
 
 
 class Inlet:
-    """Writes to one descriptor without ever blocking; tells how much was taken, so that more can be granted."""
+    """Writes to one descriptor without ever blocking; tells how much was taken, so that more can be granted.
 
-    def __init__(self, fd: int, taken: Callable[[int], None]) -> None:
+    A terminal (``is_terminal``) is not closed at the end of input: the end is typed, as a person would.
+    """
+
+    def __init__(self, fd: int, taken: Callable[[int], None], *, is_terminal: bool = False) -> None:
         self._fd = fd
         self._taken = taken
+        self._is_terminal = is_terminal
         self._waiting = bytearray()
+        self._granting = 0  # how many of the first waiting bytes came from the peer
+        self._ended_a_line = True
         self._loop = asyncio.get_running_loop()
         self._is_writing = False
         self._is_ending = False
@@ -92,12 +113,19 @@ class Inlet:
             self._taken(len(data))  # nobody reads any more: it counts as used up
             return
         self._waiting += data
+        self._granting += len(data)
+        self._ended_a_line = data.endswith((b"\n", b"\r"))
         self._write()
 
     def end(self) -> None:
-        """Close the descriptor once everything queued was written."""
+        """Let the reader see the end of input, once everything queued was written."""
         self._is_ending = True
-        if not self._waiting:
+        if self._is_terminal and not self.is_closed:
+            # In the middle of a line the first one only sends the line.
+            self._waiting += _END_OF_INPUT * (1 if self._ended_a_line else 2)
+        if self._waiting:
+            self._write()
+        elif not self._is_terminal:
             self.close()
 
     def _write(self) -> None:
@@ -105,20 +133,26 @@ class Inlet:
             while self._waiting:
                 count = os.write(self._fd, self._waiting)
                 del self._waiting[:count]
-                self._taken(count)
+                self._tell(count)
         except BlockingIOError:
             if not self._is_writing:
                 self._is_writing = True
                 self._loop.add_writer(self._fd, self._write)
             return
         except OSError:  # EPIPE, EIO: the reader has gone
-            self._taken(len(self._waiting))
             self._waiting.clear()
+            self._tell(self._granting)
             self.close()
             return
         self._stop_waiting()
-        if self._is_ending:
+        if self._is_ending and not self._is_terminal:
             self.close()
+
+    def _tell(self, count: int) -> None:
+        taken = min(count, self._granting)
+        self._granting -= taken
+        if taken:
+            self._taken(taken)
 
     def _stop_waiting(self) -> None:
         if self._is_writing:
@@ -134,11 +168,17 @@ class Inlet:
                 os.close(self._fd)
 
 
+def set_size(terminal: int, cols: int, rows: int) -> None:
+    """Tell a terminal its size; the kernel tells the processes on it."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+
 @dataclass(slots=True)
 class Process:
-    """A running child in a process group (with a terminal: a session) of its own."""
+    """A running child, the leader of a session of its own; with a terminal or with pipes."""
 
-    child: asyncio.subprocess.Process
+    child: Child
     terminal: int | None = None  # the master side
     outlets: list[Outlet] = field(default_factory=list)
     inlet: Inlet | None = None
@@ -150,53 +190,66 @@ class Process:
             outlet.resume()
 
     def resize(self, cols: int, rows: int) -> None:
-        """Tell the terminal its size; the kernel tells the processes."""
+        """Tell the terminal its size, if there is one."""
         if self.terminal is not None:
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+            set_size(self.terminal, cols, rows)
 
     def send_signal(self, name: str) -> None:
         """Signal the terminal's foreground group, or the child's own group when there is no terminal."""
-        number = getattr(signal, f"SIG{name}")
-        group = self.child.pid
+        self._signal(self._foreground(), getattr(signal, f"SIG{name}"))
+
+    def _foreground(self) -> int:
         if self.terminal is not None:
             with contextlib.suppress(OSError):
-                group = os.tcgetpgrp(self.terminal)
+                return os.tcgetpgrp(self.terminal) or self.child.pid
+        return self.child.pid
+
+    def _signal(self, group: int, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
 
     async def wait(self) -> Ended:
-        """Wait for the child and for its last output, and return how it ended.
-
-        Output is waited for half a second longer at most: a grandchild in the background may hold the terminal.
-        """
-        code = await self.child.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await self._drained()
-        if code >= 0:
-            return Ended(code, None)
-        return Ended(None, signal.Signals(-code).name.removeprefix("SIG"))
-
-    async def _drained(self) -> None:
+        """Wait for the child and for its last output, and return how it ended."""
+        await self.child.ended.wait()
         for outlet in self.outlets:
-            await outlet.is_finished.wait()
+            await outlet.drained()
+        assert self.child.end is not None, "an ended child has an end"
+        return self.child.end
 
     async def end(self) -> None:
-        """End the whole group, politely first: HUP, TERM, KILL; returns when the child is gone."""
+        """End the whole group, politely first: HUP, TERM, KILL; returns when nothing of it is left.
+
+        Of a session with a terminal that is the shell and what is in its foreground; jobs in the background are only
+        hung up on, as when a terminal closes. Of a command it is everything that did not leave its session.
+        """
+        groups = {self.child.pid, self._foreground()}
+        for job in members_of(self.child.pid) or ():
+            if job.group not in groups:
+                self._signal(job.group, signal.SIGHUP)
+                if self.terminal is None:
+                    groups.add(job.group)
         for number, patience in LADDER:
-            if self.child.returncode is not None:
+            for group in groups:
+                self._signal(group, number)
+            if await self._is_gone(groups, patience):
+                return
+
+    async def _is_gone(self, groups: set[int], patience: float) -> bool:
+        deadline = monotonic() + patience
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.child.ended.wait()
+        while self.child.ended.is_set():
+            left = members_of(self.child.pid)
+            if left is not None and not any(member.group in groups for member in left):
+                return True
+            if left is None or monotonic() > deadline:
                 break
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.child.pid, number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self.child.wait()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.child.pid, signal.SIGKILL)  # what the child left behind in its group
+            await asyncio.sleep(_LOOK)
+        return False
 
     def release(self) -> None:
-        """Close every descriptor; the process must have ended."""
+        """Close every descriptor and let the child go; it must have ended."""
         for outlet in self.outlets:
             outlet.close()
         if self.inlet is not None:
@@ -205,3 +258,4 @@ class Process:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self.descriptors.clear()
+        self.child.release()

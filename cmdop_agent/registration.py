@@ -23,7 +23,9 @@ class Registration:
     name: str
     credential: str
     ca_pin: str | None = None
-    accept_bypass: bool = False
+    ca_file: str | None = None
+    accept_bypass: bool = False  # whoever registered agreed, here, to a gate that lets everything through (D-25)
+    is_seeded: bool = False  # the workspace's defaults for the gate were taken, once
 
     def __repr__(self) -> str:
         return f"Registration({self.machine_id} in {self.workspace_slug})"

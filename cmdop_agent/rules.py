@@ -1,6 +1,7 @@
 """Rules of the gate: what is asked, what a rule says, whether the two meet. Pure; data only.
 
-Commands are matched word by word as argv, never as text, so no shell metacharacter means anything here (D-25).
+Commands are matched word by word as argv, never as text, so no shell metacharacter means anything here (D-25). An
+allow is read narrowly, a deny or ask widely: where in doubt, a rule errs on the strict side.
 """
 
 import fnmatch
@@ -8,42 +9,33 @@ import posixpath
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+
+from cmdop_wire.vocab import GateOperation, GateVerdict
 
 REST = "**"  # at the end of a command's pattern: any further words; in a path: any further folders
-ONE = "*"  # in a command's pattern: exactly one word
-
-
-class Operation(StrEnum):
-    """What the gate is asked about."""
-
-    EXECUTE_COMMAND = "execute_command"
-    SESSION = "session"
-    READ_FILE = "read_file"
-    WRITE_FILE = "write_file"
-
-
-class Verdict(StrEnum):
-    """What a rule or the gate says."""
-
-    ALLOW = "allow"
-    DENY = "deny"
-    ASK = "ask"
+ONE = "*"  # in a command's pattern: exactly one word, for an allow one that is no option
+EVERYTHING = frozenset({"", ONE, REST, "open"})  # what a session's rule may have to match
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One remote operation: the words of a command, or the real path of a file (links resolved)."""
+    """One remote operation: the words of a command, or the real path of a file (links resolved).
 
-    operation: Operation
+    ``cwd`` is where the caller wants a command to run, empty for the home folder; ``home`` is what ``~`` means.
+    """
+
+    operation: GateOperation
     argv: tuple[str, ...] = ()
     path: str = ""
+    cwd: str = ""
+    home: str = ""
     is_shell: bool = False
 
     def __str__(self) -> str:
-        if self.operation is Operation.SESSION:
+        if self.operation is GateOperation.SESSION:
             return "session(open)"
-        return f"{self.operation}({shlex.join(self.argv) if self.argv else self.path})"
+        where = f" in {self.cwd}" if self.cwd else ""
+        return f"{self.operation}({shlex.join(self.argv) if self.argv else self.path}{where})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,72 +43,115 @@ class Rule:
     """One line of ``permissions.yaml``: a verdict, an operation, and what it matches (empty: everything).
 
     ``match`` of a command is words as a shell would split them: ``git status`` is exactly these two, ``git *`` any
-    one word more, ``git **`` any number more. ``match`` of a file is an absolute path with ``*`` and ``**``.
+    one word more, ``git **`` any number more. ``match`` of a file is an absolute path, or one that begins with ``~/``,
+    with ``*`` and ``**``. ``cwd`` is such a path too: without it an allow is about commands in the home folder only,
+    because elsewhere the same words may mean something else.
     """
 
-    verdict: Verdict
-    operation: Operation
+    verdict: GateVerdict
+    operation: GateOperation
     match: str = ""
+    cwd: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verdict} {self.operation}" + (f" {self.match}" if self.match else "")
+        where = f" in {self.cwd}" if self.cwd else ""
+        return f"{self.verdict} {self.operation}" + (f" {self.match}" if self.match else "") + where
+
+    @property
+    def is_allow(self) -> bool:
+        """Tell whether this rule opens something; such a rule is read narrowly."""
+        return self.verdict is GateVerdict.ALLOW
 
     def meets(self, request: Request) -> bool:
         """Tell whether this rule speaks of ``request``."""
         if self.operation is not request.operation:
             return False
-        if not self.match or self.operation is Operation.SESSION:
+        if self.operation is GateOperation.SESSION:
             return True
-        if self.operation is Operation.EXECUTE_COMMAND:
-            return _words_meet(tuple(shlex.split(self.match)), request.argv)
-        return path_meets(self.match, request.path)
+        if self.operation is not GateOperation.EXECUTE_COMMAND:
+            return not self.match or path_meets(self.match, request.path, request.home)
+        return self._is_there(request) and (
+            not self.match or _words_meet(shlex.split(self.match), request.argv, is_exact=self.is_allow)
+        )
+
+    def _is_there(self, request: Request) -> bool:
+        if not self.cwd:
+            return not self.is_allow or not self.match or not request.cwd
+        return path_meets(self.cwd, request.cwd or request.home, request.home)
 
 
-def _words_meet(pattern: Sequence[str], argv: Sequence[str]) -> bool:
+def _words_meet(pattern: Sequence[str], argv: Sequence[str], *, is_exact: bool) -> bool:
     if pattern and pattern[-1] == REST:
         pattern = pattern[:-1]
         argv = argv[: len(pattern)] if len(argv) >= len(pattern) else argv
-    return len(pattern) == len(argv) and all(wanted in (ONE, word) for wanted, word in zip(pattern, argv, strict=True))
+    if len(pattern) != len(argv):
+        return False
+    if not is_exact and argv and "/" not in pattern[0]:
+        argv = [posixpath.basename(argv[0]), *argv[1:]]  # whichever way the program is spelled
+    return all(
+        wanted == word or (wanted == ONE and not (is_exact and word.startswith("-")))
+        for wanted, word in zip(pattern, argv, strict=True)
+    )
 
 
-def path_meets(pattern: str, path: str) -> bool:
+def path_meets(pattern: str, path: str, home: str = "") -> bool:
     """Tell whether an absolute, normalised ``path`` matches; ``*`` stays inside one folder, ``**`` does not."""
-    return _folders_meet(pattern.strip("/").split("/"), path.strip("/").split("/"))
+    if pattern == "~" or pattern.startswith("~/"):
+        pattern = home + pattern[1:]
+    parts = _parts(path)
+    reached = {0}  # how many of the parts the pattern's words so far can have taken; no backtracking
+    for word in _parts(pattern):
+        if word == REST:
+            reached = set(range(min(reached), len(parts) + 1)) if reached else reached
+        else:
+            reached = {at + 1 for at in reached if at < len(parts) and fnmatch.fnmatchcase(parts[at], word)}
+    return len(parts) in reached
 
 
-def _folders_meet(pattern: list[str], parts: list[str]) -> bool:
-    if not pattern:
-        return not parts
-    if pattern[0] == REST:
-        return any(_folders_meet(pattern[1:], parts[start:]) for start in range(len(parts) + 1))
-    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _folders_meet(pattern[1:], parts[1:])
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
 
 
 def parse_rule(line: object) -> Rule:
     """Return the rule in one entry ``{allow|deny|ask: operation, match: …}``; ``ValueError`` says what is wrong."""
     if not isinstance(line, dict):
         raise ValueError("a rule is a line such as «allow: execute_command»")
-    verdicts = [word for word in Verdict if word in line]
-    unknown = set(line) - set(Verdict) - {"match"}
+    verdicts = [word for word in GateVerdict if word in line]
+    unknown = set(line) - set(GateVerdict) - {"match", "cwd"}
     if len(verdicts) != 1 or unknown:
-        raise ValueError("a rule has one of allow, deny, ask, and may have match")
-    operation, match = line[verdicts[0]], line.get("match", "")
-    if operation not in list(Operation) or not isinstance(match, str) or "\0" in match:
-        raise ValueError(f"a rule speaks of one of {', '.join(Operation)}, and its match is text")
-    rule = Rule(verdicts[0], Operation(operation), match)
-    check_match(rule)
-    return rule
+        raise ValueError("a rule has one of allow, deny, ask, and may have match and cwd")
+    return rule_of(verdicts[0], line[verdicts[0]], line.get("match", ""), line.get("cwd", ""))
 
 
-def check_match(rule: Rule) -> None:
-    """Raise ``ValueError`` when the rule's pattern can never be meant so."""
-    if not rule.match:
-        return
-    if rule.operation is Operation.SESSION:
-        raise ValueError("a session has nothing to match")
-    if rule.operation is Operation.EXECUTE_COMMAND:
+def rule_of(verdict: object, operation: object, match: object, cwd: object = "") -> Rule:
+    """Return the rule made of these words, checked; ``ValueError`` says what is wrong."""
+    if verdict not in list(GateVerdict):
+        raise ValueError(f"a rule is one of {', '.join(GateVerdict)}")
+    if operation not in list(GateOperation):
+        raise ValueError(f"an operation is one of {', '.join(GateOperation)}")
+    if not (isinstance(match, str) and isinstance(cwd, str)) or "\0" in match + cwd:
+        raise ValueError("match and cwd are text")
+    rule = Rule(GateVerdict(str(verdict)), GateOperation(str(operation)), match, cwd)
+    _check(rule)
+    return Rule(rule.verdict, rule.operation) if rule.operation is GateOperation.SESSION else rule
+
+
+def _check(rule: Rule) -> None:
+    """Raise ``ValueError`` when the rule can never be meant so."""
+    if rule.cwd and (rule.operation is not GateOperation.EXECUTE_COMMAND or not _is_path(rule.cwd)):
+        raise ValueError("cwd belongs to a command's rule, and is an absolute path or begins with ~/")
+    if rule.operation is GateOperation.SESSION:
+        if rule.match not in EVERYTHING:
+            raise ValueError("a session has nothing to match")
+    elif rule.operation is GateOperation.EXECUTE_COMMAND:
         words = shlex.split(rule.match)  # ValueError for an open quotation
-        if not words or REST in words[:-1] or words[0] in (ONE, REST):
-            raise ValueError("a command's pattern begins with a program, and ** stands at its end")
-    elif not posixpath.isabs(rule.match) or ".." in rule.match.split("/"):
-        raise ValueError("a file's pattern is an absolute path")
+        if (rule.match and not words) or REST in words[:-1]:
+            raise ValueError("a command's pattern is words, and ** stands at its end only")
+        if rule.is_allow and words and words[0] in (ONE, REST):
+            raise ValueError("an allowed command is named: its pattern begins with a program")
+    elif rule.match and not _is_path(rule.match):
+        raise ValueError("a file's pattern is an absolute path or begins with ~/")
+
+
+def _is_path(pattern: str) -> bool:
+    return pattern.startswith(("/", "~/")) and ".." not in pattern.split("/")

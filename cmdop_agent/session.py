@@ -8,10 +8,12 @@ import msgspec
 
 from cmdop_wire import frames
 from cmdop_wire.flow import Receiver, Sender
-from cmdop_wire.frames import DATA, LIMITS, Frame, Kind, Malformed
+from cmdop_wire.frames import LIMITS, Frame, Kind, Malformed
 
 SIGNALS = frozenset({"INT", "TERM", "HUP", "QUIT", "KILL", "TSTP", "CONT", "USR1", "USR2"})
 LARGEST_SCREEN = 1000
+LONGEST_TIMEOUT = 7 * 24 * 3600.0  # seconds that a command may be given
+LONGEST_TEXT = 2000  # characters of a message or hint: what was asked for may be as long as a frame
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -28,8 +30,6 @@ class Opening(msgspec.Struct, frozen=True):
     term: str = "xterm-256color"
     timeout: float = 30.0
     path: str = ""
-    offset: int = 0
-    size: int = 0
     mode: int = 0o644
 
 
@@ -72,9 +72,12 @@ Step = Write | EndInput | Resize | Signal | Granted | Close
 def opening_of(frame: Frame) -> Opening:
     """Return the body of an OPEN frame; ``Malformed`` when it is not one."""
     try:
-        return msgspec.json.decode(frame.body, type=Opening)
+        opening = msgspec.json.decode(frame.body, type=Opening)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(f"the body of OPEN is not as agreed: {error}") from None
+    if not 0 < opening.timeout <= LONGEST_TIMEOUT:
+        raise Malformed("a time-out is more than nothing and at most a week")
+    return opening
 
 
 def clamped(number: object) -> int:
@@ -91,8 +94,7 @@ class Channel:
         self.number = number  # None while the link is away
         self.opening = opening
         self.is_open = False
-        self.is_over = False
-        self.exit_frame: bytes | None = None  # kept for a resume: body of the last frame
+        self.exit_body: bytes | None = None  # of the last frame, kept for a resume
         self._input = Receiver(LIMITS.input_window)
         self._output = {Kind.OUTPUT: Sender(), Kind.ERROR: Sender()}
 
@@ -101,8 +103,16 @@ class Channel:
         """Return the id that names this channel across links."""
         return self.opening.stream_id
 
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the last frame was said: whatever still comes has no effect."""
+        return self.exit_body is not None
+
     def take(self, frame: Frame) -> list[Step]:
-        """Return what a frame of the relay means; ``Malformed`` when it may not come now."""
+        """Return what a frame of the relay means; ``Malformed`` when it may not come now.
+
+        Most of it is the word of somebody far away: the channel pays for what is wrong with it, not the link.
+        """
         kind = frame.kind
         if kind is Kind.CLOSE:
             return [Close(str(frames.body_of(frame).get("reason", "")))]
@@ -125,23 +135,22 @@ class Channel:
         body = frames.body_of(frame)
         if kind is Kind.RESIZE:
             return [Resize(clamped(body.get("cols")), clamped(body.get("rows")))]
-        if kind is Kind.SIGNAL and body.get("name") in SIGNALS:
-            return [Signal(str(body["name"]))]
+        if kind is Kind.SIGNAL and isinstance(body.get("name"), str) and body["name"] in SIGNALS:
+            return [Signal(body["name"])]
         raise Malformed(f"{kind.name} is not for an open channel")
 
-    def opened(self, **fields: object) -> bytes:
-        """Return the frame that says the process runs."""
+    def opened(self, **fields: object) -> bytes | None:
+        """Return the frame that says it runs."""
         self.is_open = True
         return self._json(Kind.OPENED, stream_id=self.stream_id, **fields)
 
-    def refused(self, code: str, message: str, hint: str = "") -> bytes:
+    def refused(self, code: str, message: str, hint: str = "") -> bytes | None:
         """Return the frame that says it does not and will not."""
-        self.is_over = True
-        return self._json(Kind.REFUSED, code=code, message=message, hint=hint)
+        return self._json(Kind.REFUSED, code=code, message=message[:LONGEST_TEXT], hint=hint[:LONGEST_TEXT])
 
-    def notice(self, code: str, message: str) -> bytes:
+    def notice(self, code: str, message: str) -> bytes | None:
         """Return a word for the caller, such as «waiting for approval at the machine»."""
-        return self._json(Kind.NOTICE, code=code, message=message)
+        return self._json(Kind.NOTICE, code=code, message=message[:LONGEST_TEXT])
 
     def room(self, kind: Kind) -> int:
         """Return how many bytes of ``kind`` may be sent now; zero pauses the process, nobody else."""
@@ -152,16 +161,10 @@ class Channel:
         offset = self._output[kind].send(data)
         return None if self.number is None else frames.encode_data(kind, self.number, offset, data)
 
-    def end_output(self, kind: Kind) -> bytes | None:
-        """Say that no more of ``kind`` follows."""
-        sender = self._output[kind]
-        sender.is_ended = True
-        return None if self.number is None else frames.encode_end(self.number, kind, sender.sent)
-
     def consumed(self, size: int) -> bytes | None:
         """Account for input that the process took; return a grant when it is time for one."""
         limit = self._input.consume(size)
-        if limit is None or self.number is None:
+        if limit is None or self.number is None or self.is_over:
             return None
         return frames.encode_window(self.number, Kind.INPUT, limit)
 
@@ -170,36 +173,35 @@ class Channel:
 
         It tells how much was sent, so that nobody takes it for the end while something is still missing.
         """
-        self.is_over = True
         sent = {kind.name: sender.sent for kind, sender in self._output.items()}
-        self.exit_frame = msgspec.json.encode({**fields, "sent": sent})
-        return None if self.number is None else frames.encode(Kind.EXIT, self.number, self.exit_frame)
+        self.exit_body = msgspec.json.encode({**fields, "sent": sent})
+        return None if self.number is None else frames.encode(Kind.EXIT, self.number, self.exit_body)
 
     def lost(self) -> None:
         """Remember that the link is away; output waits in the window."""
         self.number = None
 
-    def resume(self, number: int, received: dict[str, int]) -> list[bytes]:
+    def resume(self, number: int, received: object) -> list[bytes]:
         """Return what to send on the new link to a peer that has ``received`` bytes of each kind (by name).
 
-        ``Malformed`` when what it misses is no longer kept.
+        ``Malformed`` when that is no such thing, or what it misses is no longer kept.
         """
+        counts = received if isinstance(received, dict) else {}
         again = [
             (kind, offset, data)
             for kind, sender in self._output.items()
-            for offset, data in sender.again(received.get(kind.name, 0))
+            for offset, data in sender.again(_count(counts.get(kind.name, 0)))
         ]
         self.number = number
         answer = [
-            self._json(Kind.RESUMED, stream_id=self.stream_id, received={"INPUT": self._input.received}),
+            frames.encode_json(
+                Kind.RESUMED, number, stream_id=self.stream_id, received={"INPUT": self._input.received}
+            ),
             frames.encode_window(number, Kind.INPUT, self._input.limit),
         ]
         answer += [frames.encode_data(kind, number, offset, data) for kind, offset, data in again]
-        answer += [
-            frames.encode_end(number, kind, sender.sent) for kind, sender in self._output.items() if sender.is_ended
-        ]
-        if self.exit_frame is not None:
-            answer.append(frames.encode(Kind.EXIT, number, self.exit_frame))
+        if self.exit_body is not None:
+            answer.append(frames.encode(Kind.EXIT, number, self.exit_body))
         return answer
 
     def offsets(self) -> dict[str, object]:
@@ -210,9 +212,11 @@ class Channel:
             "received": {"INPUT": self._input.received},
         }
 
-    def _json(self, kind: Kind, /, **fields: object) -> bytes:
-        assert self.number is not None, "an opening is answered on the link that asked"
-        return frames.encode_json(kind, self.number, **fields)
+    def _json(self, kind: Kind, **fields: object) -> bytes | None:
+        return None if self.number is None else frames.encode_json(kind, self.number, **fields)
 
 
-__all__ = ["DATA", "Channel", "Opening", "Step", "opening_of"]
+def _count(number: object) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise Malformed("what was received is a number of bytes")
+    return number

@@ -1,22 +1,29 @@
 """The verbs of the control socket: what ``cmdop connect …`` and ``AsyncCMDOPClient.local()`` can ask of the agent."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from cmdop_agent.control import Handler, Refused
-from cmdop_agent.rules import Operation, Rule, Verdict, check_match
+from cmdop_agent.control import Caller, Handler, Refused
+from cmdop_agent.permissions import Permissions
+from cmdop_agent.rules import Rule, rule_of
 from cmdop_wire.frames import VERSION
-from cmdop_wire.vocab import GateMode
+from cmdop_wire.vocab import ErrorCode, GateMode, GateOperation
 
 if TYPE_CHECKING:
     from cmdop_agent.daemon import Agent
 
-Verb = Callable[["Agent", dict[str, Any]], dict[str, Any]]
+Asked = dict[str, Any]
+Answer = dict[str, Any]
+Verb = Callable[["Agent", Asked, Caller], Answer | Awaitable[Answer]]
+LONGEST_WAIT = 30.0  # seconds that a question about approvals may wait for news
 
 
-def status(agent: "Agent", _: dict[str, Any]) -> dict[str, Any]:
+def status(agent: "Agent", _: Asked, __: Caller) -> Answer:
     """Return registration, link, active workspace, gate and versions."""
     registration, link = agent.registration, agent.link.state
     now = agent.permissions.read()
@@ -27,78 +34,97 @@ def status(agent: "Agent", _: dict[str, Any]) -> dict[str, Any]:
         "server": registration.server,
         "link": {
             "up": link.is_up,
+            "refused": link.is_refused,
             "seconds": round(monotonic() - link.since, 1),
-            "node": link.node,
-            "problem": link.last_problem,
+            "node": link.node or None,
+            "problem": link.last_problem or None,
             "next_attempt": None if link.next_attempt is None else max(0.0, round(link.next_attempt - monotonic(), 1)),
         },
         "channels": len(agent.channels),
-        "gate": {"mode": str(now.mode), "seeded": now.is_seeded, "rules": len(now.rules), "problem": now.problem},
-        "versions": {"agent": agent.machine.version, "server": link.server_version, "protocol": VERSION},
+        "gate": {
+            "mode": str(now.mode),
+            "seeded": now.is_seeded,
+            "rules": len(now.rules),
+            "problem": now.problem or None,
+            "approvers": agent.admission.approvers,
+        },
+        "versions": {"agent": agent.machine.version, "server": link.server_version or None, "protocol": VERSION},
+        "pid": os.getpid(),
+        "started_at": agent.started_at,
+        "run_as": agent.account.name if agent.account is not None else None,
+        "service": agent.is_service,
         "directory": str(agent.directory),
     }
 
 
-def reload(agent: "Agent", asked: dict[str, Any]) -> dict[str, Any]:
+def reload(agent: "Agent", asked: Asked, _: Caller) -> Answer:
     """Note the active workspace and dial again; no stream ends (D-20)."""
     workspace = asked.get("active_workspace")
     if isinstance(workspace, dict):
-        agent.active_workspace = {name: str(workspace[name]) for name in ("id", "slug") if name in workspace}
+        agent.active_workspace = {name: str(workspace[name]) for name in ("id", "slug") if workspace.get(name)}
+    elif workspace is None and "active_workspace" in asked:
+        agent.active_workspace = None
     agent.link.dial_now()
     return {"active_workspace": agent.active_workspace}
 
 
-def stop(agent: "Agent", _: dict[str, Any]) -> dict[str, Any]:
+def stop(agent: "Agent", _: Asked, __: Caller) -> Answer:
     """End the agent gracefully: its machine is offline at once."""
     agent.stopping.set()
-    return {}
+    return {"pid": os.getpid()}
 
 
-def permissions(agent: "Agent", _: dict[str, Any]) -> dict[str, Any]:
-    """Return mode, rules and, if strict is in force against the file, why."""
+def permissions(agent: "Agent", _: Asked, __: Caller) -> Answer:
+    """Return mode, rules and, where strict is in force against the file, why."""
     now = agent.permissions.read()
     return {
         "mode": str(now.mode),
         "seeded": now.is_seeded,
-        "problem": now.problem,
+        "problem": now.problem or None,
         "path": str(agent.permissions.path),
         "rules": [
-            {"verdict": str(rule.verdict), "operation": str(rule.operation), "match": rule.match} for rule in now.rules
+            {"verdict": str(rule.verdict), "operation": str(rule.operation), "match": rule.match, "cwd": rule.cwd}
+            for rule in now.rules
         ],
     }
 
 
-def add_rule(agent: "Agent", asked: dict[str, Any]) -> dict[str, Any]:
+def add_rule(agent: "Agent", asked: Asked, caller: Caller) -> Answer:
     """Add one rule; an equal one is not added twice."""
-    rule = _rule(asked)
-    now = _settled(agent)
-    if rule not in now.rules:
-        agent.permissions.write(replace(now, rules=(*now.rules, rule), problem=""))
-    return permissions(agent, asked)
+    rule, now = _rule(asked), _settled(agent)
+    if rule not in now.rules or now.problem:
+        rules = tuple(each for each in now.rules if each != rule)
+        _put_in_force(agent, replace(now, rules=(*rules, rule)))
+    return permissions(agent, asked, caller)
 
 
-def revoke_rule(agent: "Agent", asked: dict[str, Any]) -> dict[str, Any]:
+def revoke_rule(agent: "Agent", asked: Asked, caller: Caller) -> Answer:
     """Take one rule away."""
-    rule = _rule(asked)
-    now = _settled(agent)
+    rule, now = _rule(asked), _settled(agent)
     if rule not in now.rules:
-        raise Refused("not_found", f"there is no rule «{rule}»", "cmdop connect permissions list")
-    agent.permissions.write(replace(now, rules=tuple(each for each in now.rules if each != rule), problem=""))
-    return permissions(agent, asked)
+        raise Refused(ErrorCode.NOT_FOUND, f"there is no rule «{rule}»", "cmdop connect permissions list")
+    _put_in_force(agent, replace(now, rules=tuple(each for each in now.rules if each != rule)))
+    return permissions(agent, asked, caller)
 
 
-def set_mode(agent: "Agent", asked: dict[str, Any]) -> dict[str, Any]:
+def set_mode(agent: "Agent", asked: Asked, caller: Caller) -> Answer:
     """Put the gate in another mode."""
     try:
         mode = GateMode(asked.get("mode", ""))
     except ValueError:
-        raise Refused("invalid", f"the mode is one of {', '.join(GateMode)}") from None
-    agent.permissions.write(replace(_settled(agent), mode=mode, problem=""))
-    return permissions(agent, asked)
+        raise Refused(ErrorCode.INVALID, f"the mode is one of {', '.join(GateMode)}") from None
+    _put_in_force(agent, replace(_settled(agent), mode=mode))
+    return permissions(agent, asked, caller)
 
 
-def approvals(agent: "Agent", _: dict[str, Any]) -> dict[str, Any]:
-    """Return the requests that wait for a person."""
+async def approvals(agent: "Agent", asked: Asked, _: Caller) -> Answer:
+    """Return the requests that wait for a person; with ``wait``, as soon as they differ from ``known`` numbers."""
+    wait, known = asked.get("wait", 0), asked.get("known", [])
+    if isinstance(wait, int | float) and wait > 0 and isinstance(known, list):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(float(wait), LONGEST_WAIT)):
+                while sorted(agent.admission.waiting) == sorted(known):
+                    await agent.admission.changed()
     return {
         "waiting": [
             {
@@ -113,42 +139,52 @@ def approvals(agent: "Agent", _: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def attend(agent: "Agent", asked: dict[str, Any]) -> dict[str, Any]:
-    """Say that a person looks at the requests now (``here`` true), or no longer."""
-    agent.admission.approvers = max(0, agent.admission.approvers + (1 if asked.get("here") is True else -1))
-    return approvals(agent, asked)
+def attend(agent: "Agent", _: Asked, caller: Caller) -> Answer:
+    """Note that a person looks at the requests for as long as this connection stays."""
+
+    def leave() -> None:
+        agent.admission.approvers -= 1
+
+    if "attend" not in caller.leaving:
+        caller.leaving["attend"] = leave
+        agent.admission.approvers += 1
+    return {"approvers": agent.admission.approvers}
 
 
-def answer(agent: "Agent", asked: dict[str, Any]) -> dict[str, Any]:
+def answer(agent: "Agent", asked: Asked, _: Caller) -> Answer:
     """Approve or refuse one waiting request."""
     number, approved = asked.get("number"), asked.get("approved")
     if not isinstance(number, int) or not isinstance(approved, bool):
-        raise Refused("invalid", "an answer has a number and approved true or false")
+        raise Refused(ErrorCode.INVALID, "an answer has a number and approved true or false")
     if not agent.admission.answer(number, approved=approved):
-        raise Refused("not_found", "that request does not wait any more", "cmdop connect approvals")
+        raise Refused(ErrorCode.NOT_FOUND, "that request does not wait any more", "cmdop connect approvals")
     return {"number": number, "approved": approved}
 
 
-def _rule(asked: dict[str, Any]) -> Rule:
+def _rule(asked: Asked) -> Rule:
     try:
-        rule = Rule(
-            Verdict(asked.get("verdict", "")), Operation(asked.get("operation", "")), str(asked.get("match", ""))
-        )
-        check_match(rule)
+        return rule_of(
+            asked.get("verdict"), asked.get("operation"), asked.get("match") or "", asked.get("cwd") or ""
+        )  # fmt: skip
     except ValueError as error:
-        raise Refused("invalid", str(error), f"an operation is one of {', '.join(Operation)}") from None
-    return rule
+        raise Refused(ErrorCode.INVALID, str(error), f"an operation is one of {', '.join(GateOperation)}") from None
 
 
-def _settled(agent: "Agent") -> Any:
-    """Return what is in force, which a change starts from; a broken file is replaced by strict and no rules."""
-    return replace(agent.permissions.read(), is_seeded=True)
+def _settled(agent: "Agent") -> Permissions:
+    """Return what is in force, which a change starts from: what another hand loosened is not in it."""
+    return agent.permissions.read()
+
+
+def _put_in_force(agent: "Agent", permissions: Permissions) -> None:
+    agent.permissions.write(replace(permissions, problem=""))
+    agent.beat()
 
 
 def _bound(agent: "Agent", named: Mapping[str, Verb]) -> dict[str, Handler]:
     def bind(verb: Verb) -> Handler:
-        async def run(asked: dict[str, Any]) -> dict[str, Any]:
-            return verb(agent, asked)
+        async def run(asked: Asked, caller: Caller) -> Answer:
+            answered = verb(agent, asked, caller)
+            return answered if isinstance(answered, dict) else await answered
 
         return run
 
@@ -156,20 +192,20 @@ def _bound(agent: "Agent", named: Mapping[str, Verb]) -> dict[str, Handler]:
 
 
 def verbs(agent: "Agent") -> dict[str, Handler]:
-    """Return the verbs that anyone of this user may use."""
+    """Return the verbs that anything of this user may use."""
     named: dict[str, Verb] = {
         "status": status,
         "reload": reload,
-        "stop": stop,
         "permissions": permissions,
         "approvals": approvals,
     }
     return _bound(agent, named)
 
 
-def gate_verbs(agent: "Agent") -> dict[str, Handler]:
-    """Return the verbs that move the gate: not for descendants of the agent (D-25)."""
+def own_verbs(agent: "Agent") -> dict[str, Handler]:
+    """Return the verbs for people at the machine: those that move the gate (D-25), and the end of the agent."""
     named: dict[str, Verb] = {
+        "stop": stop,
         "add_rule": add_rule,
         "revoke_rule": revoke_rule,
         "set_mode": set_mode,
