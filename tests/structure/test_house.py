@@ -1,5 +1,6 @@
 """The house around the code: import contracts, locks, generated documents, the pages that describe it."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -110,3 +111,11 @@ def test_make_lists_its_verbs() -> None:
     ran = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     listed = {line.split(" · ")[0] for line in ran.stdout.splitlines()}
     assert listed == {"help", "demo", "test", "test-all", "check", "fmt", "bench", "docs", "lock"}
+
+
+def test_every_schema_of_the_api_has_a_name_of_its_own() -> None:
+    # The OpenAPI document knows them by their bare names: of two that are called the same, one would vanish.
+    files = [name for name in tracked() if name.startswith("cmdop_server/api/") and name.endswith(".py")]
+    names = [node.name for name in files for node in ast.parse(text_of(name)).body if isinstance(node, ast.ClassDef)]
+    assert len(names) > 50
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

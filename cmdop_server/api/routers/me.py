@@ -11,7 +11,7 @@ from cmdop_server.api.schemas.common import PageQuery
 from cmdop_server.api.schemas.identity import (
     FamilyPage,
     IdentityAnswer,
-    SessionPage,
+    SignInPage,
     shown_family,
     shown_identity,
     shown_session,
@@ -35,13 +35,13 @@ def list_my_workspaces(request: HttpRequest, query: Query[PageQuery]) -> Workspa
     return page_of_workspaces(actor_of(request), query, "list_my_workspaces")
 
 
-@operation(router, "GET", "/me/sessions", action=AccountAction.ACCOUNT_EDIT, answers=SessionPage)
-def list_my_sessions(request: HttpRequest, query: Query[PageQuery]) -> SessionPage:
+@operation(router, "GET", "/me/sessions", action=AccountAction.ACCOUNT_EDIT, answers=SignInPage)
+def list_my_sessions(request: HttpRequest, query: Query[PageQuery]) -> SignInPage:
     """List the account's sign-ins, newest first; one for a single workspace sees only itself."""
     actor = actor_of(request)
     cursor = Cursor(query.cursor, "list_my_sessions", actor.id, actor.reach, actor.sign_in_id)
     shown, following = cursor.rows(queries.sign_ins_of(actor), query.limit)
-    return SessionPage(items=[shown_session(actor, queries.seen(sign_in)) for sign_in in shown], next=following)
+    return SignInPage(items=[shown_session(actor, queries.seen(sign_in)) for sign_in in shown], next=following)
 
 
 @operation(router, "DELETE", "/me/sessions/{sig}", action=AccountAction.ACCOUNT_EDIT, answers=None, status=204)

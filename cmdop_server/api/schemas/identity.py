@@ -63,7 +63,7 @@ class IdentityAnswer(Schema):
     default_workspace: WorkspaceRef | None
 
 
-class SessionAnswer(Schema):
+class SignInAnswer(Schema):
     """A sign-in and the slugs of the workspaces that were entered with it."""
 
     id: str
@@ -77,10 +77,10 @@ class SessionAnswer(Schema):
     workspaces: list[str]
 
 
-class SessionPage(Schema):
+class SignInPage(Schema):
     """A page of sign-ins, newest first."""
 
-    items: list[SessionAnswer]
+    items: list[SignInAnswer]
     next: str | None
 
 
@@ -218,10 +218,10 @@ def shown_identity(proof: Proof) -> IdentityAnswer:
     )
 
 
-def shown_session(actor: Actor, seen: SignInSeen) -> SessionAnswer:
+def shown_session(actor: Actor, seen: SignInSeen) -> SignInAnswer:
     """Return a sign-in of the actor's own."""
     sign_in = seen.sign_in
-    return SessionAnswer(
+    return SignInAnswer(
         id=sign_in.public_id,
         client=sign_in.client,
         address=sign_in.address,
