@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from cmdop_sdk.token_files import StoredToken
 
 CLIENT_LENGTH = 120  # characters of what the approval page calls us
+_NOTHING = dict.fromkeys(
+    ("server", "mode", "profile", "account", "workspace", "reach", "sign_in_id", "store", "expires_at", "in_force")
+)
 
 
 def sign_in(call: "Call", *, ca_pin: str | None, opens_browser: bool, by_token: bool) -> dict[str, Any]:
@@ -35,6 +38,8 @@ def sign_in(call: "Call", *, ca_pin: str | None, opens_browser: bool, by_token: 
     pin = _pin(call, ca_pin)
     before = _identity_before(call, profile, mode, origin)
     kind = _store_for(call, mode)
+    if call.is_dry_run:
+        return {**_NOTHING, "server": origin, "mode": mode, "profile": profile, "store": kind}
     signed = _signed(call, pin, opens_browser=opens_browser, by_token=by_token)
     if before is not None and before.account_id != signed.account.id:
         _end(call, signed.pair, whole=True)
@@ -87,7 +92,8 @@ def _store_for(call: "Call", mode: str) -> str:
     """Return where the pair will be kept, having tried it; a fall-back to a plain file is announced here."""
     from cmdop_sdk.secret_stores import choose_store
 
-    call.change_state(lambda _: None)  # is the directory ours to write to, and no newer cmdop's?
+    if not call.is_dry_run:
+        call.change_state(lambda _: None)  # is the directory ours to write to, and no newer cmdop's?
     wanted = call.setting("credential_store")
     identity = call.state.identity(call.resolution.profile, mode)
     known = stored_tokens(call, identity, mode) if identity is not None else []

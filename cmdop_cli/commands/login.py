@@ -31,7 +31,7 @@ _SIGNED_IN = (
 )
 
 
-@verb(lenient=True)
+@verb(lenient=True, mutates=True)
 def login(
     ctx: Ctx,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="only show the address")] = False,
@@ -57,8 +57,9 @@ def login(
         # The value may be the token itself: it is not repeated here, and must not stay in the shell's history.
         raise usage("--token takes only -, and reads the token from stdin", hint="cmdop login --token -")
     ctx.call.check_may_change()
-    done = signing_in.sign_in(ctx.call, ca_pin=ca_pin, opens_browser=not no_browser, by_token=token is not None)
-    return Record("sign_in", done, columns=_SIGNED_IN, identifier="account.email")
+    call = ctx.call
+    done = signing_in.sign_in(call, ca_pin=ca_pin, opens_browser=not no_browser, by_token=token is not None)
+    return Record("sign_in", done, columns=_SIGNED_IN, identifier="account.email", planned=call.is_dry_run)
 
 
 _ENDED = (
@@ -69,7 +70,7 @@ _ENDED = (
 )
 
 
-@verb()
+@verb(mutates=True)
 def logout(
     ctx: Ctx,
     everything: Annotated[
@@ -101,7 +102,10 @@ def logout(
 
 
 def _everywhere(call: "Call", identity: "Identity", resolution: "Resolution") -> Listing:
-    ended = end_pairs(call, stored_tokens(call, identity, resolution.mode), whole=True)
+    tokens = stored_tokens(call, identity, resolution.mode)
+    if call.is_dry_run:
+        return _listing(call, Ended(tokens))
+    ended = end_pairs(call, tokens, whole=True)
     forget_identity(call, identity, resolution.mode)
     call.note(f"signed out {identity.email} at {identity.origin} (mode {resolution.mode})")
     return _listing(call, ended)
@@ -120,6 +124,8 @@ def _here(call: "Call", identity: "Identity", resolution: "Resolution") -> Listi
             f"not signed in to workspace {place.label} (from {resolution.detail})",
             hint=f"cmdop logout --workspace {others[0]}" if others else "cmdop logout --all",
         )
+    if call.is_dry_run:
+        return _listing(call, Ended(chosen))
     ended = end_pairs(call, chosen, whole=False)
     if others:
         forget_place(call, identity, place, is_member=True)
@@ -149,5 +155,5 @@ def _listing(call: "Call", ended: Ended) -> Listing:
         columns=_ENDED,
         identifier="workspace.slug",
         exit_code=Exit.PARTIAL if ended.remains else Exit.DONE,
-        extra={"remains": ended.remains},
+        extra={"remains": ended.remains, **({"planned": True} if call.is_dry_run else {})},
     )

@@ -42,12 +42,12 @@ def test_days_are_of_24_hours_up_to_now(seen: Cmdop, world: World) -> None:
     assert before <= since + timedelta(days=30) <= datetime.now(UTC)
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/St_Johns", "Asia/Kolkata"])
-def test_a_date_is_local_and_the_answer_is_utc(seen: Cmdop, world: World, zone: str) -> None:
-    hours = {"UTC": "00:00", "America/St_Johns": "03:30", "Asia/Kolkata": "18:30"}[zone]
-    ran = seen("audit", "list", "--since", "2026-03-01", "--until", "2026-03-07", "--json", environ={"TZ": zone}).ok()
-    assert ran.json["since"].endswith(f"T{hours}:00Z")
-    assert ran.json["items"] == []
+def test_a_date_is_local_and_the_answer_is_utc(seen: Cmdop) -> None:
+    for zone, hours in (("UTC", "00:00"), ("America/St_Johns", "03:30"), ("Asia/Kolkata", "18:30")):
+        words = ["audit", "list", "--since", "2026-03-01", "--until", "2026-03-07", "--json"]
+        ran = seen(*words, environ={"TZ": zone}).ok()
+        assert ran.json["since"].endswith(f"T{hours}:00Z")
+        assert ran.json["items"] == []
 
 
 def test_ranges_are_half_open_and_filters_narrow(seen: Cmdop, world: World) -> None:
@@ -66,9 +66,8 @@ def test_ranges_are_half_open_and_filters_narrow(seen: Cmdop, world: World) -> N
     assert seen.here("audit", "list", "--since", "1h", "--action", "key.created", "-q").ok().out.count("evt_") == 2
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_a_range_that_cannot_be_meant_is_refused_and_never_widened(seen: Cmdop) -> None:
+    for arguments in (
         ["--days", "0"],
         ["--days", "-1"],
         ["--days", "thirty"],
@@ -81,11 +80,9 @@ def test_ranges_are_half_open_and_filters_narrow(seen: Cmdop, world: World) -> N
         ["--since", "99999999w"],
         ["--days", "3", "--since", "2026-03-01"],
         ["--since", "2026-03-02", "--until", "2026-03-01T00:00Z"],
-    ],
-)
-def test_a_range_that_cannot_be_meant_is_refused_and_never_widened(seen: Cmdop, arguments: list[str]) -> None:
-    refused = seen.here("audit", "list", *arguments, "--json")
-    assert (refused.code, refused.out, refused.error["exit_code"]) == (2, "", 2)
+    ):
+        refused = seen.here("audit", "list", *arguments, "--json")
+        assert (refused.code, refused.out, refused.error["exit_code"]) == (2, "", 2)
 
 
 def test_pages_are_followed_up_to_the_limit(seen: Cmdop, world: World) -> None:
@@ -131,7 +128,7 @@ def test_text_from_others_stays_text(seen: Cmdop, world: World) -> None:
 
 
 def test_head_is_what_the_last_event_hashes_to(seen: Cmdop, world: World) -> None:
-    head = seen("audit", "head", "--json").ok().json
+    head = seen.here("audit", "head", "--json").ok().json
     last = seen.here("audit", "list", "--limit", "1", "--json").ok().json["items"][0]
     assert head["schema"] == "cmdop.audit_head.v1"
     assert (head["workspace_id"], head["seq"], head["hash"]) == (world.acme.id, last["seq"], last["hash"])
@@ -146,7 +143,7 @@ def test_head_is_what_the_last_event_hashes_to(seen: Cmdop, world: World) -> Non
 def test_a_key_may_read_the_trail_with_its_scope_only(cmdop: Cmdop, world: World) -> None:
     there = cmdop.with_(CMDOP_SERVER_URL=world.server.url)
     reader = there.with_(CMDOP_API_KEY=world.key("owner", "audit:read", shared=True)["text"])
-    assert reader("audit", "list", "--json").ok().json["items"]
+    assert reader.here("audit", "list", "--json").ok().json["items"]
     other = there.with_(CMDOP_API_KEY=world.key("owner", "machines:read", shared=True)["text"])
     refused = other.here("audit", "list", "--json")
     assert (refused.code, refused.error["code"]) == (5, "forbidden")

@@ -57,7 +57,7 @@ def test_device_sign_in_from_code_to_prompt(cmdop: Cmdop, server: Server) -> Non
     assert path.parent.name == world.acme.id
     assert path.stat().st_mode & 0o777 == 0o600
     assert cmdop("workspace", "current").ok().out == f"{world.acme.slug}\n"
-    listed = cmdop("workspace", "list", "--json").ok().json["items"]
+    listed = cmdop.here("workspace", "list", "--json").ok().json["items"]
     assert {each["slug"] for each in listed} == {world.acme.slug, world.globex.slug, world["visitor"].personal}
 
 
@@ -103,7 +103,7 @@ def test_one_time_token_signs_in_and_the_server_is_remembered(cmdop: Cmdop, worl
     assert [line.split()[0] for line in done.out.splitlines()] == (
         ["account", "signed", "may", "server", "mode", "profile", "kept", "ends", "acting", "because"]
     )
-    assert cmdop("whoami", "-q").ok().out == f"{world['owner'].email}\n"
+    assert cmdop.here("whoami", "-q").ok().out == f"{world['owner'].email}\n"
 
 
 def test_a_token_on_the_line_is_refused_and_not_repeated(cmdop: Cmdop, world: World) -> None:
@@ -235,7 +235,7 @@ def test_a_sign_in_is_never_sent_to_another_server(
 def test_a_sign_in_for_all_enters_another_workspace_by_itself(cmdop: Cmdop, world: World) -> None:
     sign_in(cmdop, world, "visitor", "acme")
     before = token_files(cmdop)
-    shown = cmdop("workspace", "show", "-w", world.globex.slug, "--json").ok()
+    shown = cmdop.here("workspace", "show", "-w", world.globex.slug, "--json").ok()
     assert shown.json["slug"] == world.globex.slug
     after = token_files(cmdop)
     assert len(after) == 2
@@ -246,7 +246,7 @@ def test_a_sign_in_for_all_enters_another_workspace_by_itself(cmdop: Cmdop, worl
 
 def test_a_sign_in_for_one_workspace_enters_no_other(cmdop: Cmdop, world: World) -> None:
     plant(cmdop, world, "visitor", "acme")
-    refused = cmdop("workspace", "show", "-w", world.globex.slug, "--json")
+    refused = cmdop.here("workspace", "show", "-w", world.globex.slug, "--json")
     assert (refused.code, refused.error["code"]) == (4, "no_credential")
     assert refused.error["hint"] == f"cmdop login --workspace {world.globex.slug}"
     assert len(token_files(cmdop)) == 1
@@ -281,7 +281,7 @@ def test_logout_all_ends_the_sign_in(cmdop: Cmdop, world: World) -> None:
     sign_in(cmdop, world, "visitor", "acme")
     cmdop.here("workspace", "show", "-w", world.globex.slug).ok()
     tokens = [json.loads(text)["access_token"] for text in token_files(cmdop).values()]
-    cmdop("logout", "--all").ok()
+    cmdop.here("logout", "--all").ok()
     assert token_files(cmdop) == {}
     assert [answers(world.api(each)) for each in tokens] == [401, 401]
     refused = cmdop.here("whoami", "--json")
@@ -308,6 +308,26 @@ def test_logging_out_twice_is_no_failure(cmdop: Cmdop, world: World) -> None:
     assert (again.out, again.err) == ("", "not signed in (profile default, mode prod)\n")
 
 
+def test_planning_to_sign_in_or_out_does_neither(cmdop: Cmdop, world: World) -> None:
+    planned = cmdop.here("login", "--server", world.server.url, "--dry-run", "--json").ok()
+    assert (planned.json["planned"], planned.json["server"], planned.json["store"]) == (True, world.server.url, "file")
+    assert not Path(cmdop.environ["CMDOP_CONFIG_DIR"]).exists()
+    sign_in(cmdop, world, "owner", "acme")
+    before = token_files(cmdop)
+    for arguments in (["logout"], ["logout", "--all"]):
+        listed = cmdop.here(*arguments, "--dry-run", "--json").ok().json
+        assert (listed["planned"], len(listed["items"])) == (True, 1)
+    assert token_files(cmdop) == before
+    cmdop.here("whoami").ok()
+
+
+def test_a_read_only_shell_neither_signs_in_nor_out(cmdop: Cmdop, world: World) -> None:
+    sign_in(cmdop, world, "owner", "acme")
+    locked = cmdop.with_(CMDOP_READONLY="1")
+    assert locked.here("login", "--server", world.server.url).code == 7
+    assert locked.here("logout").code == 7
+
+
 def test_auth_login_is_login(cmdop: Cmdop, world: World) -> None:
     token = world.one_time_token("owner")
     cmdop.here("auth", "login", "--server", world.server.url, "--token", "-", stdin=token).ok()
@@ -316,7 +336,7 @@ def test_auth_login_is_login(cmdop: Cmdop, world: World) -> None:
 
 def test_no_secret_is_ever_shown(cmdop: Cmdop, world: World) -> None:
     token = world.one_time_token("visitor")
-    done = cmdop("login", "--server", world.server.url, "--token", "-", "--json", "--debug", stdin=token).ok()
+    done = cmdop.here("login", "--server", world.server.url, "--token", "-", "--json", "--debug", stdin=token).ok()
     shown = done.out + done.err
     for arguments in (["auth", "status", "--json"], ["status", "--json"], ["whoami", "--json"], ["logout", "--json"]):
         ran = cmdop.here(*arguments, "--debug")

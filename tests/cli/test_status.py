@@ -97,7 +97,7 @@ def test_an_ended_sign_in_is_said_to_have_ended(cmdop: Cmdop, world: World) -> N
 
 def test_whoami_is_the_servers_word(cmdop: Cmdop, world: World) -> None:
     sign_in(cmdop, world, "visitor", "acme")
-    shown = cmdop("whoami", "-o", "table").ok()
+    shown = cmdop.here("whoami", "-o", "table").ok()
     assert {line.split("  ")[0]: line.split("  ")[-1].strip() for line in shown.out.splitlines()} == {
         "you are": world["visitor"].email,
         "by": "sign_in",
@@ -123,7 +123,7 @@ def test_where_every_credential_lives_and_when_it_ends(cmdop: Cmdop, world: Worl
     sign_in(cmdop, world, "visitor", "acme")
     cmdop.here("workspace", "show", "-w", world.globex.slug).ok()
     sign_in(cmdop, world, "owner", "acme", "--dev")
-    found = cmdop("auth", "status", "--json").ok().json
+    found = cmdop.here("auth", "status", "--json").ok().json
     assert found["schema"] == "cmdop.credential.v1"
     rows = {(each["mode"], each["workspace"]["slug"]): each for each in found["items"]}
     assert set(rows) == {("prod", world.acme.slug), ("prod", world.globex.slug), ("dev", world.acme.slug)}
