@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cmdop_sdk.blocking import run_blocking
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.errors import (
+        AgentNotRunning,
         AgentOffline,
         AuthenticationError,
         CMDOPError,
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
         InvalidRequest,
         LimitReached,
         LocalStateError,
+        MachineRefused,
         NotFound,
         PermissionDenied,
         RateLimited,
         ServiceUnavailable,
         SessionConflict,
+        StreamClosed,
         TimedOut,
         UnexpectedAnswer,
         Unreachable,
         UntrustedServer,
         WrongOrigin,
     )
+    from cmdop_sdk.local import LocalAgent
     from cmdop_sdk.store import FileTokenSource, Store
 
 _HOMES = {
@@ -40,6 +44,7 @@ _HOMES = {
     "blocking": ("run_blocking",),
     "client": ("AsyncCMDOPClient",),
     "errors": (
+        "AgentNotRunning",
         "AgentOffline",
         "AuthenticationError",
         "CMDOPError",
@@ -50,22 +55,26 @@ _HOMES = {
         "InvalidRequest",
         "LimitReached",
         "LocalStateError",
+        "MachineRefused",
         "NotFound",
         "PermissionDenied",
         "RateLimited",
         "ServiceUnavailable",
         "SessionConflict",
+        "StreamClosed",
         "TimedOut",
         "UnexpectedAnswer",
         "Unreachable",
         "UntrustedServer",
         "WrongOrigin",
     ),
+    "local": ("LocalAgent",),
     "store": ("FileTokenSource", "Store"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AgentNotRunning",
     "AgentOffline",
     "AsyncCMDOPClient",
     "AuthenticationError",
@@ -77,7 +86,9 @@ __all__ = [
     "GrantError",
     "InvalidRequest",
     "LimitReached",
+    "LocalAgent",
     "LocalStateError",
+    "MachineRefused",
     "MemoryTokenSource",
     "NotFound",
     "PermissionDenied",
@@ -86,6 +97,7 @@ __all__ = [
     "ServiceUnavailable",
     "SessionConflict",
     "Store",
+    "StreamClosed",
     "TimedOut",
     "TokenPair",
     "TokenSource",

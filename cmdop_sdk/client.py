@@ -7,22 +7,30 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from cmdop_sdk.auth import KeyCredential, TokenSource
+from cmdop_sdk.bearers import Bearer, KeyBearer, PairBearer
 from cmdop_sdk.errors import AuthenticationError, InvalidRequest, LocalCode
 from cmdop_sdk.models import Discovery, Version
 from cmdop_sdk.origin import DEFAULT_SERVER, origin_of
 from cmdop_sdk.profiles import saved_sign_in
 from cmdop_sdk.resources.audit import AuditResource
 from cmdop_sdk.resources.base import WorkspacePlace
+from cmdop_sdk.resources.files import FilesResource
 from cmdop_sdk.resources.keys import KeysResource
+from cmdop_sdk.resources.machines import MachinesResource
 from cmdop_sdk.resources.me import MeResource
 from cmdop_sdk.resources.members import MembersResource
+from cmdop_sdk.resources.sessions import SessionsResource
 from cmdop_sdk.resources.sign_in import SignInResource
+from cmdop_sdk.resources.terminal import TerminalResource
 from cmdop_sdk.resources.workspace import WorkspaceResource
 from cmdop_sdk.store import FileTokenSource, Store
 from cmdop_sdk.transport import API_BASE, READ_TIMEOUT, RETRIES, Transport
 
 if TYPE_CHECKING:
     import httpx
+
+    from cmdop_sdk.dialing import Dialer
+    from cmdop_sdk.local import LocalAgent
 
 DEFAULT_MODE = "prod"
 
@@ -63,10 +71,17 @@ class AsyncCMDOPClient:
             ca_pin=options.get("ca_pin"),
             inner=options.get("transport"),
         )
+        self._bearer: Bearer | None = None
+        self._dialer: Dialer | None = None
+        self._options = options
         self._place = WorkspacePlace(self._transport, workspace, is_hint=workspace_is_hint)
         self.workspace = WorkspaceResource(self._place)
         self.members = MembersResource(self._place)
         self.keys = KeysResource(self._place)
+        self.machines = MachinesResource(self._place)
+        self.terminal = TerminalResource(self._place, self.dialer)
+        self.sessions = SessionsResource(self._place)
+        self.files = FilesResource(self.dialer)
         self.audit = AuditResource(self._place)
         self.me = MeResource(self._transport)
         self.sign_in = SignInResource(self._transport, mode)
@@ -82,6 +97,7 @@ class AsyncCMDOPClient:
         key = KeyCredential.from_text(api_key, origin_of(server))
         client = cls(server, workspace=workspace or key.slug, workspace_is_hint=workspace is None, **options)
         client._transport.use_key(key)
+        client._bearer = KeyBearer(key, client.origin)
         return client
 
     @classmethod
@@ -139,6 +155,9 @@ class AsyncCMDOPClient:
         """Return a client that acts with the tokens of ``source`` in ``workspace`` (id or slug)."""
         client = cls(server, mode=mode, workspace=workspace, **options)
         client._transport.use_source(source, client.sign_in.refresh, mode=mode, workspace=workspace)
+        client._bearer = PairBearer(
+            source, client.sign_in.refresh, origin=client.origin, mode=mode, workspace=workspace
+        )
         return client
 
     @classmethod
@@ -155,6 +174,35 @@ class AsyncCMDOPClient:
     def workspace_ref(self) -> str | None:
         """Return what the workspace is called in requests: an id, or a slug while nothing better is known."""
         return self._place.ref
+
+    @classmethod
+    def local(cls, config_dir: Path | None = None) -> "LocalAgent":
+        """Return the agent of this machine and user, reached over its local socket; no server is involved.
+
+        ``config_dir`` is another configuration directory than the usual one (``CMDOP_CONFIG_DIR``).
+        """
+        from cmdop_sdk.local import LocalAgent
+
+        return LocalAgent(config_dir)
+
+    def dialer(self) -> "Dialer":
+        """Return what opens streams to this client's server as this client's caller; they share one trust."""
+        if self._bearer is None:
+            raise AuthenticationError(
+                f"there is no credential for {self.origin}", code=LocalCode.NO_CREDENTIAL, hint="cmdop login"
+            )
+        if self._dialer is None:
+            # Websockets are not free to import, and most calls are plain HTTP.
+            from cmdop_sdk.dialing import Dialer, Target
+
+            ca_file = self._options.get("ca_file")
+            target = Target(
+                self.origin,
+                ca_file=None if ca_file is None else Path(ca_file),
+                ca_pin=self._options.get("ca_pin"),
+            )
+            self._dialer = Dialer(target, self._bearer, retries=self._options.get("retries", RETRIES))
+        return self._dialer
 
     async def version(self) -> Version:
         """Return what answers at the server; needs no credential."""

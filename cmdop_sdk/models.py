@@ -97,7 +97,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     default_workspace: WorkspaceRef | None = None
 
 
-class Session(Struct, frozen=True, kw_only=True):
+class SignIn(Struct, frozen=True, kw_only=True):
     """A sign-in: one approved device and the workspaces that were entered with it (``workspaces`` holds slugs)."""
 
     id: str

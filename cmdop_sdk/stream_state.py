@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cmdop_sdk import stream_ends
-from cmdop_sdk.errors import UnexpectedAnswer, error_from_code
+from cmdop_sdk.errors import MachineRefused, UnexpectedAnswer, error_from_code
 from cmdop_wire import frames
 from cmdop_wire.flow import Receiver, Sender
 from cmdop_wire.frames import LIMITS, STREAM, Frame, Kind, Malformed
@@ -129,7 +129,7 @@ class StreamState:
             hint=str(body.get("hint", "")),
             details=body.get("details"),
         )
-        if not self.opened:
+        if not self.opened or isinstance(refusal, MachineRefused):
             self.end(refusal)
         elif not self.is_resuming:
             self.end(stream_ends.ended_by(refusal))

@@ -2,7 +2,7 @@
 
 from types import NoneType
 
-from cmdop_sdk.models import Identity, Page, Session, TokenFamily, Workspace
+from cmdop_sdk.models import Identity, Page, SignIn, TokenFamily, Workspace
 from cmdop_sdk.resources.base import Listing
 from cmdop_sdk.transport import API_BASE, Query, Transport, segment
 
@@ -27,11 +27,11 @@ class MeResource:
 
         return Listing(fetch)
 
-    def sessions(self) -> Listing[Session]:
+    def sessions(self) -> Listing[SignIn]:
         """List the sign-ins of this account."""
 
-        async def fetch(query: Query) -> Page[Session]:
-            return (await self._transport.request("GET", f"{API_BASE}/me/sessions", Page[Session], query=query)).value
+        async def fetch(query: Query) -> Page[SignIn]:
+            return (await self._transport.request("GET", f"{API_BASE}/me/sessions", Page[SignIn], query=query)).value
 
         return Listing(fetch)
 

@@ -34,7 +34,7 @@ ANSWER_LIMIT = 8 << 20  # bytes
 REPEATED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 T = TypeVar("T")
-Query = Mapping[str, str | int | bool | None]
+Query = Mapping[str, str | int | bool | list[str] | None]
 
 
 class Transport:
@@ -171,5 +171,7 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _spelled(value: str | int | bool | None) -> str:
+def _spelled(value: str | int | bool | list[str] | None) -> str | list[str]:
+    if isinstance(value, list):
+        return value  # the same name several times
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
