@@ -30,14 +30,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         "enter_current_password": "That is not your current password.",
     }
 
-    def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Tell whether this visitor may make an account (D-5a).
+    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002 - allauth passes it
+        """Tell whether a visitor may make an account (D-5a).
 
-        With ``invite`` only somebody whose address an invitation has verified in this session.
+        Only where sign-up is open: with ``invite`` it takes an invitation, and there is no way to send one yet.
         """
-        if settings.CMDOP_SIGNUP == Signup.OPEN:
-            return True
-        return settings.CMDOP_SIGNUP == Signup.INVITE and bool(request.session.get("account_verified_email"))
+        return bool(settings.CMDOP_SIGNUP == Signup.OPEN)
 
     def save_user(
         self,

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ import websockets.sync.client
 from tests.browsing import Browser
 from tests.operating import PASSWORD, Host, Place, host, modes, place, trusting, used_dir, used_host
 from tests.processes import STOP_SECONDS, Postgres
+from tests.server.cabinet import check_page
 
 __all__ = ["host", "place", "used_dir", "used_host"]  # fixtures
 
@@ -188,6 +190,23 @@ def test_open_sign_up_wants_the_address_proved_by_a_mail_from_the_spool(place: P
         visitor.sign_in("dora@example.com", "a phrase to keep")
         assert "dora-personal" in visitor.open("/").html
         assert urlsplit(link).path.split("/")[-2] not in server.log.read_text()
+
+
+def test_sign_up_by_invitation_is_closed_to_whoever_has_none(used_host: Host) -> None:
+    with used_host.serving(CMDOP_SIGNUP="invite") as server, Browser(server.url) as visitor:
+        login = visitor.open("/accounts/login/")
+        assert "/accounts/signup/" not in login.html
+        page = visitor.open("/accounts/signup/")
+        check_page(page)
+        assert page.heading == "An invitation is needed"
+        assert not [form for form in page.forms if "signup" in form.action]
+        form = login.form("/accounts/login/")
+        form.action = "/accounts/signup/"
+        sent = visitor.submit(form, email="mallory@example.com", password1="a phrase to keep")
+        assert sent.heading == "An invitation is needed"
+        assert list((used_host.data_dir / "mail").iterdir()) == []
+    with sqlite3.connect(used_host.data_dir / "cmdop.sqlite3") as database:
+        assert database.execute("SELECT count(*) FROM accounts_account").fetchone() == (0,)
 
 
 @pytest.mark.slow
