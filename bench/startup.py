@@ -22,6 +22,7 @@ from tests.terminal import COMMAND
 from tests.world import World, make_world
 
 ROUNDS = 25
+KUBECTL, GH = "kubectl config current-context", "gh config get git_protocol"
 KUBECONFIG = """\
 apiVersion: v1
 kind: Config
@@ -88,17 +89,17 @@ def contestants(home: Path, world: World, environ: dict[str, str]) -> list[Conte
     command, slug = str(COMMAND), world.acme.slug
     url = f"{world.server.url}/api/v1/workspaces/{slug}/members"
     bare = environ | {"URL": url, "TOKEN": world.token("owner")}
-    kubectl, listing = "kubectl config current-context", "bare httpx script, members"
+    listing = "bare httpx script, members"
     return [
-        Contestant(kubectl, ["kubectl", "config", "current-context"], environ | {"KUBECONFIG": str(config)},
+        Contestant(KUBECTL, ["kubectl", "config", "current-context"], environ | {"KUBECONFIG": str(config)},
                    install="apt-get install kubernetes-client"),
-        Contestant("gh config get git_protocol", ["gh", "config", "get", "git_protocol"],
+        Contestant(GH, ["gh", "config", "get", "git_protocol"],
                    environ | {"GH_CONFIG_DIR": str(home / "gh")}, install="apt-get install gh"),
         Contestant("python -I -c pass", [sys.executable, "-I", "-c", "pass"], environ),
-        Contestant("cmdop workspace current", [command, "workspace", "current"], environ, kubectl, 1.0),
-        Contestant("cmdop prompt", [command, "prompt"], environ, kubectl, 1.0),
-        Contestant("cmdop workspace use", [command, "workspace", "use", slug], environ, kubectl, 2.5),
-        Contestant("cmdop --help", [command, "--help"], environ, kubectl, 2.5),
+        Contestant("cmdop workspace current", [command, "workspace", "current"], environ, KUBECTL, 1.0),
+        Contestant("cmdop prompt", [command, "prompt"], environ, KUBECTL, 1.0),
+        Contestant("cmdop workspace use", [command, "workspace", "use", slug], environ, KUBECTL, 2.5),
+        Contestant("cmdop --help", [command, "--help"], environ, KUBECTL, 2.5),
         Contestant(listing, [sys.executable, "-c", BARE], bare),
         Contestant("cmdop workspace members", [command, "workspace", "members"], environ, listing, 1.5),
     ]  # fmt: skip
@@ -114,6 +115,8 @@ def report(timed: list[Contestant]) -> None:
             value = each.median / by_name[each.against].median
             verdict = "" if value <= each.budget else "  over budget"
             ratio = f"{value:.2f} × {each.against} (budget {each.budget:g}){verdict}"
+            if GH in by_name and each.against == KUBECTL:
+                ratio += f" · {each.median / by_name[GH].median:.2f} × {GH}"
         print(f"{each.name:<34}{each.median:>8.1f}   {ratio}".rstrip())
 
 
