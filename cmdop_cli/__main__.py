@@ -1,5 +1,6 @@
 """The entry: fast paths first, then Typer, and the outermost frame, which alone turns exceptions into exit statuses."""
 
+import gc
 import os
 import sys
 
@@ -20,6 +21,9 @@ def _run(arguments: list[str]) -> int:
         status = fast.run(arguments, os.environ)
         if status is not None:
             return status
+    # Importing makes many thousand objects and no garbage; looking for some costs a tenth of a local command.
+    # ``door.py`` collects again, for what talks to the network.
+    gc.disable()
     from cmdop_cli.frame import run
 
     return run(arguments)

@@ -51,13 +51,15 @@ def choose(call: "Call", ref: str | None) -> Record:
         raise call.resolution.credential_problem
     found = None if ref in (None, "-") else _known(call, ref or "", profile, mode)
     chosen: list[Place | None] = []
+    seen = _settings_seen(call)
 
     def change(draft: "Draft") -> None:
         # The previous one is read under the lock: two shells that say `use -` at once swap twice, not half.
         place = _previous(draft, profile, mode) if ref == "-" else found
         chosen.append(place)
         draft.choose(profile, mode, place)
-        _note_settings(call, draft)
+        if seen is not None:
+            draft.saw_settings(*seen)
 
     if call.is_dry_run:
         place = _previous_of(call.state.choice(profile, mode).previous, profile, mode) if ref == "-" else found
@@ -138,14 +140,14 @@ def _previous_of(place: Place | None, profile: str, mode: str) -> Place:
     return place
 
 
-def _note_settings(call: "Call", draft: "Draft") -> None:
+def _settings_seen(call: "Call") -> tuple[str, str | None] | None:
+    """Return the stamp of config.toml and the form of output it asks for, to be noted where fast commands look."""
     settings = call.local.settings()
     stamp = settings.stamp()  # before the content: a change in between makes the stamp stale, never the note wrong
     try:
-        output = settings.document.get("output")
+        return stamp, settings.document.get("output")
     except (Failure, LocalStateError):
-        return  # a broken config.toml is for whoever needs it to complain about
-    draft.saw_settings(stamp, output)
+        return None  # a broken config.toml is for whoever needs it to complain about
 
 
 def _tell(call: "Call", place: Place | None, profile: str, mode: str) -> None:

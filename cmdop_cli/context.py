@@ -192,8 +192,11 @@ class Call:
 
     def resolve(self, options: Options) -> Resolution:
         """Return the resolver's answer for other options in the same surroundings."""
-        from cmdop_cli.credentials import explicit_origin
+        origin = None
+        if options.server or self.environ.get(environment.SERVER_URL):
+            from cmdop_cli.credentials import explicit_origin
 
+            origin = explicit_origin(options, self.environ)
         try:
             directory: str | None = str(Path.cwd())
         except OSError:
@@ -205,7 +208,7 @@ class Call:
             key_text=self._key_text,
             directory=directory,
             profiles=self._profile_names(options),
-            origin=explicit_origin(options, self.environ),
+            origin=origin,
         )
 
     def _profile_names(self, options: Options) -> Sequence[str]:

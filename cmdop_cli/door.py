@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -33,14 +34,15 @@ def ask(
     return run(call, asked())
 
 
-def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str = "waiting for the server") -> T:
+def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "waiting for the server") -> T:
     """Run ``work`` to its end. SIGINT and SIGTERM cancel it first, so that connections close and locks are freed.
 
-    ``waiting`` is what a terminal is told when it takes a while.
+    ``waiting`` is what a terminal is told when it takes a while; ``None`` for work that uses the terminal itself.
     """
 
     async def watched() -> T:
-        spinner = asyncio.create_task(_spin(waiting)) if call.output.shows_progress else None
+        shows = waiting is not None and call.output.shows_progress
+        spinner = asyncio.create_task(_spin(waiting or "")) if shows else None
         try:
             return await work
         finally:
@@ -49,6 +51,7 @@ def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str = "waiting f
                 with contextlib.suppress(asyncio.CancelledError):
                     await spinner
 
+    gc.enable()  # see __main__.py
     with asyncio.Runner() as runner, _terminable(runner):
         try:
             return runner.run(watched())

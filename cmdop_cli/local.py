@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cmdop_cli.profiles import Profiles
     from cmdop_cli.settings import Settings
 
+LOCK_WAIT = 60.0  # seconds: many writers may queue up on a slow machine, and none of them holds it for long
+
 
 class Local:
     """The files of one user. Nothing is read before it is asked for, and nothing is made before it is written."""
@@ -42,7 +44,7 @@ class Local:
     def change_state(self, change: Callable[[Draft], None]) -> State:
         """Apply ``change`` to state.json under its lock, and return the new state; an equal one is not written."""
         file = self.file(paths.STATE)
-        with file.locked() as locked:
+        with file.locked(wait=LOCK_WAIT) as locked:
             content = locked.read()
             document = {} if content is None else documents.parse_json(file.path, content)
             documents.check_writable(file.path, document)

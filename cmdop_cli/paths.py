@@ -16,6 +16,11 @@ DEBUG = "debug"
 
 def config_dir(environ: "Mapping[str, str]" = os.environ) -> "Path":
     """Return the directory of all local files; ``LocalStateError`` (exit 78) when there is none."""
+    from pathlib import Path
+
+    plain = plain_config_dir(environ)
+    if plain is not None:
+        return Path(plain)
     from cmdop_sdk.store import config_dir as known
 
     return known(environ)

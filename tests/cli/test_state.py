@@ -55,6 +55,7 @@ def test_fifty_switch_at_once(isolated: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_fifty_switch_at_once_twenty_times(isolated: dict[str, str]) -> None:
     many_writers(isolated, rounds=20)
 
