@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cmdop_sdk import stream_ends
-from cmdop_sdk.errors import MachineRefused, UnexpectedAnswer, error_from_code
+from cmdop_sdk.errors import CMDOPError, MachineRefused, UnexpectedAnswer, error_from_code
 from cmdop_wire import frames
 from cmdop_wire.flow import Receiver, Sender
 from cmdop_wire.frames import LIMITS, STREAM, Frame, Kind, Malformed
@@ -120,15 +120,11 @@ class StreamState:
         )
         if is_whole:  # else a resume is under way, and it comes again after what is missing
             self.exit = body
-            self.end(None)
+            # With a code it is no end of what ran there, but of the machine's ability to run it.
+            self.end(_refusal(body) if body.get("code") else None)
 
     def _take_refusal(self, body: dict[str, Any]) -> None:
-        refusal = error_from_code(
-            str(body.get("code", "")),
-            str(body.get("message", "")),
-            hint=str(body.get("hint", "")),
-            details=body.get("details"),
-        )
+        refusal = _refusal(body)
         if not self.opened or isinstance(refusal, MachineRefused):
             self.end(refusal)
         elif not self.is_resuming:
@@ -212,3 +208,12 @@ class StreamState:
             yield frames.encode_window(STREAM, kind, receiver.limit)
         if self.screen is not None:
             yield self.resize_frame(*self.screen)
+
+
+def _refusal(body: Mapping[str, Any]) -> CMDOPError:
+    return error_from_code(
+        str(body.get("code", "")),
+        str(body.get("message", "")),
+        hint=str(body.get("hint", "")),
+        details=body.get("details"),
+    )
