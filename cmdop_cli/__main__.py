@@ -12,6 +12,8 @@ def main() -> int:
     except KeyboardInterrupt:  # before the frame stood that would have said so
         sys.stderr.write("error: interrupted\n")
         return 130
+    finally:
+        gc.enable()
 
 
 def _run(arguments: list[str]) -> int:
