@@ -33,6 +33,16 @@ def confirm(call: "Call", question: str, affects: Sequence[str]) -> None:
         raise Failure(Code.CONFIRMATION_REQUIRED, "not confirmed; nothing was changed")
 
 
+def choose(call: "Call", question: str, choices: Sequence[str]) -> int:
+    """Let a person pick one of ``choices`` by its number; return its place. The caller knows that one can be asked."""
+    for number, text in enumerate(choices, 1):
+        call.note(f"{number:>4}  {text}", now=True)
+    answer = _answer(call, f"{question} [1-{len(choices)}] ")
+    if not (answer.isascii() and answer.isdigit() and 1 <= int(answer[:9]) <= len(choices)):
+        raise Failure(Code.CONFIRMATION_REQUIRED, "nothing was chosen")
+    return int(answer) - 1
+
+
 def confirm_slug(call: "Call", slug: str, given: str | None, question: str, affects: Sequence[str]) -> None:
     """Return if ``slug`` was typed, on the line (``given``) or as an answer; else exit 7."""
     if call.is_dry_run:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cmdop_cli.context import Call
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.resources.sign_in import SignedIn
+    from cmdop_sdk.store import FileTokenSource
     from cmdop_sdk.token_files import StoredToken
 
 
@@ -36,7 +37,13 @@ def stored_tokens(call: "Call", identity: Identity, mode: str) -> "list[StoredTo
 async def signed_in_client(
     call: "Call", place: Place | None = None, *, enter: bool = True
 ) -> "AsyncIterator[AsyncCMDOPClient]":
-    """Give a client that acts with a stored sign-in in ``place``, entering it first where that is possible.
+    """Give a client that acts with a stored sign-in in ``place``, entering it first where that is possible."""
+    async with pair_client(call, await stored_sign_in(call, place, enter=enter)) as client:
+        yield client
+
+
+async def stored_sign_in(call: "Call", place: Place | None = None, *, enter: bool = True) -> "StoredToken":
+    """Return the stored pair of ``place``, entering it first where that is possible; or exit 4.
 
     Without a place, or when it need not be entered, any live pair will do: for what concerns the account alone.
     """
@@ -52,8 +59,20 @@ async def signed_in_client(
         raise Failure(
             Code.NO_CREDENTIAL, f"the sign-in of {identity.email} at {identity.origin} has ended", hint="cmdop login"
         )
-    async with pair_client(call, stored) as client:
-        yield client
+    return stored
+
+
+def token_source(call: "Call", stored: "StoredToken") -> "FileTokenSource":
+    """Return what shares and refreshes one stored pair."""
+    from cmdop_sdk.store import FileTokenSource
+
+    return FileTokenSource(
+        call.store,
+        origin=stored.origin,
+        account_id=stored.account_id,
+        workspace_id=stored.workspace_id,
+        mode=stored.mode,
+    )
 
 
 @asynccontextmanager
@@ -61,17 +80,13 @@ async def pair_client(call: "Call", stored: "StoredToken") -> "AsyncIterator[Asy
     """Give a client that acts with one stored pair, in its workspace."""
     from cmdop_cli.credentials import client_options
     from cmdop_sdk.client import AsyncCMDOPClient
-    from cmdop_sdk.store import FileTokenSource
 
-    source = FileTokenSource(
-        call.store,
-        origin=stored.origin,
-        account_id=stored.account_id,
-        workspace_id=stored.workspace_id,
-        mode=stored.mode,
-    )
     made = AsyncCMDOPClient.with_source(
-        source, stored.origin, stored.workspace_id, mode=stored.mode, **client_options(call, stored.origin)
+        token_source(call, stored),
+        stored.origin,
+        stored.workspace_id,
+        mode=stored.mode,
+        **client_options(call, stored.origin),
     )
     async with made as client:
         yield client

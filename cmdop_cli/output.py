@@ -143,7 +143,7 @@ class Output:
                 self._text(result)
             elif isinstance(result, Listing):
                 self._listing(result)
-            else:
+            elif isinstance(result, Record):
                 self._record(result)
         for line in self._held:
             self._error_line(line)

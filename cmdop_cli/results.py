@@ -89,4 +89,11 @@ class Text:
     exit_code: int = 0
 
 
-Result = Listing | Record | Secret | Text
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Nothing, or nothing more, on stdout; only an exit status."""
+
+    exit_code: int = 0
+
+
+Result = Listing | Record | Secret | Text | Status

@@ -74,6 +74,15 @@ TABLE: dict[str, Row] = {
             "logout": Verb("Sign out of the workspace that commands act in.", "login:logout"),
         },
     ),
+    "connect": Noun(
+        "Reach the machines of the workspace, and be one of them.",
+        {
+            "to": Verb("Open a terminal on a machine.", "reach:to"),
+            "observe": Verb("Watch the session on a machine, read only.", "reach:observe"),
+            "exec": Verb("Run a command on one machine, or on many.", "reach:execute"),
+        },
+        otherwise="to",
+    ),
     "audit": Noun(
         "Who did what in the workspace.",
         {

@@ -74,7 +74,8 @@ def raw(descriptor: int) -> Iterator[None]:
         tty.setraw(descriptor, termios.TCSADRAIN)
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal has gone, and its state with it
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 @asynccontextmanager

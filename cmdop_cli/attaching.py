@@ -1,0 +1,160 @@
+"""The person's terminal joined to a session: as its operator, or watching it (D-26).
+
+The terminal is put back however it ends, and nothing that is typed waits for the connection: ``~.`` always works.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from cmdop_cli import terminal
+from cmdop_cli.descriptors import Sink
+from cmdop_cli.output import safe
+from cmdop_cli.screen import Screen
+from cmdop_cli.terminal import Escape, Escapes
+from cmdop_sdk.attached import LARGEST_SCREEN, Terminal
+from cmdop_sdk.dialing import Dialer
+from cmdop_sdk.exits import Exit
+from cmdop_sdk.stream_state import Notice
+
+Opened = Callable[[Terminal], None]
+"""Called once the far side runs, before the terminal is touched."""
+
+_LEAVE_WATCHING = frozenset(b"\x03q")  # Ctrl-C and q, beside ``~.``
+
+
+def is_possible() -> bool:
+    """Tell whether there is a terminal to type at and to look at."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+async def operate(dialer: Dialer, machine: str, *, take_over: bool, opened: Opened) -> Exit | None:
+    """Be the operator of a session on ``machine``; return how the shell ended, ``None`` if the person left before."""
+    cols, rows = size()
+    term = os.environ.get("TERM", "")
+    session = Terminal(dialer, machine, cols=cols, rows=rows, term=term, take_over=take_over, on_notice=_say)
+    async with session:
+        opened(session)
+        with _borrowed() as screen, _ended_by_hang_up():
+            async with terminal.keyboard(0) as typed:
+                await _first_of(_show(session, screen), _type(session, typed), _follow_size(session, (cols, rows)))
+        return session.exit
+
+
+async def observe(dialer: Dialer, machine: str, *, opened: Opened) -> bool:
+    """Show the session on ``machine`` until it ends or the person leaves; tell whether it ended. Sends nothing."""
+    async with Terminal(dialer, machine, mode="observer", on_notice=_say) as session:
+        opened(session)
+        if not is_possible():
+            await _show(session, Screen())
+            return True
+        with _borrowed() as screen, _ended_by_hang_up():
+            async with terminal.keyboard(0) as typed:
+                return await _first_of(_show(session, screen), _watch(typed)) == 0
+
+
+def size() -> tuple[int, int]:
+    """Return columns and rows of our terminal, as far as a far one can have them."""
+    cols, rows = terminal.size()
+    return min(cols, LARGEST_SCREEN), min(rows, LARGEST_SCREEN)
+
+
+async def _show(session: Terminal, screen: Screen) -> None:
+    """Show what the far side says until it ends."""
+    sink = Sink(1)
+    async for data in session:
+        screen.show(data)
+        await sink.write(data)
+
+
+async def _type(session: Terminal, typed: asyncio.Queue[bytes]) -> None:
+    """Send what is typed until the person disconnects or the terminal is gone."""
+    escapes, ready = Escapes(), asyncio.Queue[bytes]()
+    sending = asyncio.create_task(_send(session, ready))
+    try:
+        while data := await typed.get():
+            out, asked = escapes.feed(data)
+            if out:
+                ready.put_nowait(out)
+            if Escape.DISCONNECT in asked:
+                return
+            if asked:
+                _tell(terminal.HELP)
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _send(session: Terminal, ready: asyncio.Queue[bytes]) -> None:
+    while True:
+        await session.send(await ready.get())
+
+
+async def _watch(typed: asyncio.Queue[bytes]) -> None:
+    """Wait until a watcher leaves; everything else that they type goes nowhere."""
+    escapes = Escapes()
+    while data := await typed.get():
+        if Escape.DISCONNECT in escapes.feed(data)[1] or _LEAVE_WATCHING & set(data):
+            return
+
+
+async def _follow_size(session: Terminal, told: tuple[int, int]) -> None:
+    """Tell the far terminal every new size of ours, also one from before we looked."""
+    changed = asyncio.Event()
+    with terminal.on_resize(changed.set):
+        while True:
+            if size() != told:
+                told = size()
+                await session.resize(*told)
+            await changed.wait()
+            changed.clear()
+
+
+async def _first_of(*work: Coroutine[Any, Any, None]) -> int:
+    """Run all of ``work`` until one has ended; return which, or raise what it raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended = next(place for place, task in enumerate(tasks) if task.done())
+        tasks[ended].result()
+        return ended
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _borrowed() -> Iterator[Screen]:
+    """Put our terminal in raw mode, and afterwards back, with whatever a far program has switched on."""
+    screen = Screen()
+    with terminal.raw(0):
+        try:
+            yield screen
+        finally:
+            _tell(screen.undo() + (b"" if screen.is_at_line_start else b"\r\n"), 1)
+
+
+@contextlib.contextmanager
+def _ended_by_hang_up() -> Iterator[None]:
+    """Let a terminal that goes away end the session cleanly, instead of ending us where we stand."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None, "this runs in a task"
+    loop.add_signal_handler(signal.SIGHUP, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def _say(notice: Notice) -> None:
+    _tell(f"\r\n{safe(notice.message)}\r\n".encode())
+
+
+def _tell(data: bytes, descriptor: int = 2) -> None:
+    with contextlib.suppress(OSError):  # nobody is there to read it
+        os.write(descriptor, data)

@@ -1,0 +1,158 @@
+"""Which machine a person means: by id, exact hostname or exact name; at a terminal also by how one of them begins.
+
+Exact names are the server's to understand. Only when it knows none is the list asked for, always anew, so that a name
+which became ambiguous a minute ago leads to no wrong machine. What was listed is kept for completion.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from cmdop_cli import asking
+from cmdop_cli.failures import Failure, usage
+from cmdop_wire.vocab import ErrorCode, MachineState
+
+if TYPE_CHECKING:
+    from cmdop_cli.context import Call
+    from cmdop_sdk.client import AsyncCMDOPClient
+    from cmdop_sdk.errors import NotFound
+    from cmdop_sdk.machine_models import Machine
+    from cmdop_sdk.resources.base import Listing
+
+T = TypeVar("T")
+SHORTEST = 2  # characters of a beginning that is understood
+KEPT = 2000  # machines that are kept for completion
+FILE = "machines.json"
+
+
+def understood(call: "Call", ref: str, act: Callable[[str], T]) -> T:
+    """Return ``act(ref)``; where no machine is called so, at a terminal, act on the one whose name begins so."""
+    from cmdop_sdk.errors import NotFound
+
+    try:
+        return act(ref)
+    except NotFound as unknown:
+        if not at_terminal():
+            raise named(unknown, ref) from None
+        machine = _beginning(call, ref, unknown)
+    call.note(f"{ref} is {machine.name}")
+    return act(machine.id)
+
+
+def at_terminal() -> bool:
+    """Tell whether a person reads and types; a script must say exactly what it means."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def named(unknown: "NotFound", ref: str) -> "NotFound":
+    """Return ``unknown`` with what was not found in its sentence, and where to look."""
+    if ref not in unknown.message:
+        unknown.message = f"{unknown.message} called {ref}"
+    unknown.hint = unknown.hint or "cmdop connect list"
+    return unknown
+
+
+def _beginning(call: "Call", ref: str, unknown: "NotFound") -> "Machine":
+    machines, prefix = listed(call), ref.casefold()
+    if any(prefix in _names(each) for each in machines):
+        raise unknown  # the machine is there; something else was not found
+    found = [each for each in machines if any(name.startswith(prefix) for name in _names(each)[1:])]
+    if len(prefix) < SHORTEST or not found:
+        raise _nothing(call, ref, machines)
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found[:10]) + (" …" if len(found) > 10 else "")
+        raise usage(f"{ref} may be any of {names}", hint=f"cmdop {' '.join(call.path)} {found[0].name}")
+    return found[0]
+
+
+def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
+    """Return what to say of a name that leads nowhere: perhaps it was meant for a verb."""
+    from difflib import get_close_matches
+
+    from cmdop_cli.table import TABLE, Noun
+
+    connect = TABLE["connect"]
+    verbs = list(connect.verbs) if isinstance(connect, Noun) and call.path == ("connect", "to") else []
+    near = next(iter(get_close_matches(ref, [*verbs, *(each.name for each in machines)], n=1)), "list")
+    path = "connect" if near in (*verbs, "list") else " ".join(call.path)
+    sentence = f"no machine of {call.workspace().label} is called {ref}"
+    return Failure(ErrorCode.NOT_FOUND, sentence, hint=f"cmdop {path} {near}")
+
+
+def _names(machine: "Machine") -> tuple[str, ...]:
+    return machine.id, machine.hostname.casefold(), machine.name.casefold()
+
+
+def listed(call: "Call") -> "list[Machine]":
+    """Return every machine of the workspace, and keep their names for completion."""
+
+    async def ask(client: "AsyncCMDOPClient") -> "list[Machine]":
+        found: Listing[Machine] = client.machines.list()
+        return await found.all()
+
+    machines = call.ask(ask)
+    keep(call, machines)
+    return machines
+
+
+def chosen(call: "Call", what: str, *, busy: bool = False) -> str:
+    """Return the id of a machine that the person picks, among those online, or with a session (``busy``)."""
+    if not (at_terminal() and asking.is_possible(call)):
+        raise usage("which machine?", hint=f"{call.line} MACHINE")
+    machines = [each for each in listed(call) if each.state == MachineState.ONLINE and (each.session or not busy)]
+    if not machines:
+        found = "no machine has an active session" if busy else "no machine is online"
+        raise Failure(ErrorCode.NOT_FOUND, f"{found} in {call.workspace().label}", hint="cmdop connect list")
+    labels = [f"{each.name}  {each.session.operator.label}" if each.session else each.name for each in machines]
+    return machines[asking.choose(call, what, labels)].id
+
+
+def tags_of(words: Sequence[str]) -> dict[str, str]:
+    """Return tags as they are asked for: ``key:value``, each key once."""
+    tags: dict[str, str] = {}
+    for word in words:
+        key, colon, value = word.partition(":")
+        if not key or not colon or not value:
+            raise usage(f"{word} is no tag: write it as key:value")
+        if tags.setdefault(key, value) != value:
+            raise usage(f"the tag {key} is given twice with different values")
+    return tags
+
+
+# -- kept for completion -------------------------------------------------------------------------------------------
+
+
+def keep(call: "Call", machines: "Sequence[Machine]") -> None:
+    """Keep names for completion, by identity and workspace; that it cannot be written is no failure."""
+    path = _kept_in(call)
+    if path is None:
+        return
+    from cmdop_sdk import documents
+    from cmdop_sdk.errors import LocalStateError
+
+    items = [{"hostname": each.hostname, "name": each.name} for each in machines[:KEPT]]
+    try:
+        with call.local.file(path).locked(wait=0) as file:
+            file.write(documents.to_json({"schema": documents.SCHEMA, "items": items}))
+    except (Failure, LocalStateError):
+        return
+
+
+def kept(call: "Call") -> list[str]:
+    """Return the names that were listed last; nothing where none are kept."""
+    path = _kept_in(call)
+    content = None if path is None else call.local.file(path).read()
+    if path is None or content is None:
+        return []
+    from cmdop_sdk import documents
+
+    items = documents.parse_json(call.local.root / path, content).get("items")
+    found = [each for each in items if isinstance(each, dict)] if isinstance(items, list) else []
+    return list(dict.fromkeys(str(each.get(name, "")) for name in ("name", "hostname") for each in found))
+
+
+def _kept_in(call: "Call") -> str | None:
+    identity, place = call.identity, call.resolution.workspace
+    if identity is None or place is None or place.id is None:
+        return None
+    return f"accounts/{identity.key}/{place.id}/{FILE}"

@@ -1,0 +1,46 @@
+"""Streams to machines, opened as a call resolves. No HTTP client is loaded for one unless a token must be renewed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cmdop_cli.credentials import client_options
+from cmdop_sdk.dialing import Dialer, Target
+
+if TYPE_CHECKING:
+    from cmdop_cli.context import Call
+
+
+async def dialer(call: "Call") -> Dialer:
+    """Return what opens streams with the credential of ``call``, in its workspace and nowhere else."""
+    call.check_credential()
+    key = call.resolution.key
+    return await _with_sign_in(call) if key is None else _with_key(call, key.key.text)
+
+
+def _with_key(call: "Call", text: str) -> Dialer:
+    from cmdop_sdk.auth import KeyCredential
+    from cmdop_sdk.bearers import KeyBearer
+
+    origin = call.server.origin
+    return Dialer(_target(call, origin), KeyBearer(KeyCredential.from_text(text, origin), origin))
+
+
+async def _with_sign_in(call: "Call") -> Dialer:
+    from cmdop_cli.entering import stored_sign_in, token_source
+    from cmdop_sdk.bearers import PairBearer, refresh_over_http
+
+    stored = await stored_sign_in(call, call.workspace())
+    bearer = PairBearer(
+        token_source(call, stored),
+        refresh_over_http(stored.origin, stored.mode, **client_options(call, stored.origin)),
+        origin=stored.origin,
+        mode=stored.mode,
+        workspace=stored.workspace_id,
+    )
+    return Dialer(_target(call, stored.origin), bearer)
+
+
+def _target(call: "Call", origin: str) -> Target:
+    trust = client_options(call, origin)
+    authority = trust.get("ca_file")
+    return Target(origin, None if authority is None else Path(authority), trust.get("ca_pin"))
