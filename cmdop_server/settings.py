@@ -160,6 +160,10 @@ CSRF_FAILURE_VIEW = "cmdop_server.answers.csrf_failure"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 ACCOUNT_ADAPTER = "cmdop_server.accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {
+    "signup": "cmdop_server.accounts.forms.SignupForm",
+    "reset_password": "cmdop_server.accounts.forms.ResetPasswordForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"

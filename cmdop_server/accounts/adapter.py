@@ -46,11 +46,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     ) -> AbstractBaseUser:
         """Make the account through the one service that makes accounts, so it has its workspace and its event (D-4)."""
         wanted = form.cleaned_data
-        visitor = replace(SYSTEM, label="sign-up", request_id=request_id(request), address=client_address(request))
-        account = services.create_account(visitor, email=wanted["email"], password=wanted.get("password1"))
+        account = services.create_account(
+            self.visitor(request), email=wanted["email"], password=wanted.get("password1")
+        )
         # allauth goes on with the instance that it passed in.
         user.__dict__.update(account.__dict__)
         return user
+
+    def visitor(self, request: HttpRequest) -> Actor:
+        """Return who makes an account on the page: nobody whom we know yet."""
+        return replace(SYSTEM, label="sign-up", request_id=request_id(request), address=client_address(request))
 
     def set_password(self, user: AbstractBaseUser, password: str) -> None:
         """Change, set or reset a password: allauth's three pages all come through here.

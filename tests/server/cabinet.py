@@ -1,11 +1,14 @@
 """What the tests of the cabinet's pages do again and again: ask, look up, decide, check a page."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from cmdop_wire.vocab import GRANT_DEVICE_CODE
 from tests.browsing import Browser, Page
+from tests.processes import STOP_SECONDS
 from tests.world import World
 
 LOGIN, DEVICE = "/accounts/login/", "/device"
@@ -41,6 +44,17 @@ def workspaces_of(town: World, tokens: dict[str, Any]) -> set[str]:
     """Return the slugs that these tokens may list."""
     listed = town.api(tokens["access_token"]).get("/me/workspaces").raise_for_status().json()
     return {item["slug"] for item in listed["items"]}
+
+
+def mail_to(town: World, email: str, holding: str) -> str:
+    """Return the mail to ``email`` with this text as soon as it is spooled, which may be after the answer."""
+    spool, until = Path(town.server.environ["CMDOP_DATA_DIR"]) / "mail", time.monotonic() + STOP_SECONDS
+    while time.monotonic() < until:
+        for mail in (path.read_text() for path in spool.iterdir()):
+            if email in mail and holding in mail and mail.endswith(79 * "-" + "\n"):  # all of it
+                return mail
+        time.sleep(0.02)
+    raise AssertionError(f"no such mail to {email}")
 
 
 def check_page(page: Page) -> None:
