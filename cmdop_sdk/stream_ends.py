@@ -23,8 +23,11 @@ class _End:
 
 _SIGN_IN, _LIST = "cmdop login", "cmdop connect list"
 _REASONS = {
+    "revoked": _End(ErrorCode.UNAUTHENTICATED, "the credential was revoked", "cmdop auth list-keys"),
     "key_revoked": _End(ErrorCode.UNAUTHENTICATED, "the key was revoked", "cmdop auth list-keys"),
     "key_expired": _End(ErrorCode.UNAUTHENTICATED, "the key has expired", "cmdop auth create-key --name NAME"),
+    "signed_out": _End(ErrorCode.UNAUTHENTICATED, "the sign-in was ended", _SIGN_IN),
+    "reuse": _End(ErrorCode.UNAUTHENTICATED, "an old token was used again, which ended the sign-in", _SIGN_IN),
     "sign_in_ended": _End(ErrorCode.UNAUTHENTICATED, "the sign-in was ended", _SIGN_IN),
     "sign_in_expired": _End(ErrorCode.UNAUTHENTICATED, "the sign-in has expired", _SIGN_IN),
     "reauth_missed": _End(ErrorCode.UNAUTHENTICATED, "no fresh token was shown in time", _SIGN_IN),
@@ -36,6 +39,7 @@ _REASONS = {
     "taken_over": _End(ErrorCode.SESSION_CONFLICT, "somebody took the session over", "cmdop connect sessions"),
     "machine_removed": _End(ErrorCode.GONE, "the machine was removed from the workspace", _LIST),
     "machine_moved": _End(ErrorCode.GONE, "the machine was moved to another workspace", _LIST),
+    "machine_replaced": _End(ErrorCode.GONE, "another machine took this one's place", _LIST),
     "workspace_pending": _End(ErrorCode.GONE, "the workspace is being deleted", "cmdop workspace list"),
     "machine_lost": _End(ErrorCode.AGENT_OFFLINE, "the machine's link was lost and did not come back", _LIST),
     "machine_stopped": _End(ErrorCode.AGENT_OFFLINE, "the machine's agent was stopped", _LIST),

@@ -62,8 +62,8 @@ def test_a_refusal_is_the_exception_of_its_code(code: str, family: type[CMDOPErr
 
 
 ENDINGS = [
-    ("key_revoked", 4401, "unauthenticated", "the key was revoked"),
-    ("sign_in_ended", 4401, "unauthenticated", "the sign-in was ended"),
+    ("revoked", 4401, "unauthenticated", "the credential was revoked"),
+    ("signed_out", 4401, "unauthenticated", "the sign-in was ended"),
     ("reauth_missed", 4401, "unauthenticated", "no fresh token"),
     ("password_changed", 4401, "unauthenticated", "password"),
     ("member_removed", 4401, "forbidden", "no longer a member"),
