@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -221,6 +221,18 @@ class Relay:
         await self.socket.close(code, reason)
 
 
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test's coroutine; a minute is more than any needs, and nothing may be left running."""
+
+    async def whole() -> None:
+        async with asyncio.timeout(60):
+            await work()
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert left == []
+
+    asyncio.run(whole())
+
+
 @asynccontextmanager
 async def relay() -> AsyncIterator[Relay]:
     """Give a relay that listens on loopback."""
@@ -272,7 +284,6 @@ async def running(
     mode: GateMode | None = GateMode.BYPASS,
     *rules: Any,
     at: Relay | None = None,
-    on_stop: Callable[[], Awaitable[None]] | None = None,
     **fields: Any,
 ) -> AsyncIterator[tuple[Agent, Relay]]:
     """Give a running agent with its link up, whose gate is in ``mode``; ``None`` leaves it as it is."""
