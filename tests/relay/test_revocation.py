@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cmdop_sdk.auth import Secret
-from cmdop_sdk.bearers import Shown
-from cmdop_sdk.dialing import Dialer, Target
 from cmdop_sdk.errors import CMDOPError
 from cmdop_sdk.stream import Stream
 from cmdop_wire.frames import Kind
 from tests.agents import Machine, start_agent
+from tests.relay.seats import read_until, stream
 from tests.world import World
 
 WITHIN = 2.0  # seconds (D-14)
@@ -29,21 +27,6 @@ def machine(world: World, tmp_path: Path) -> Iterator[Machine]:
     yield running[0]
     for each in running:
         each.stop()
-
-
-class Fixed:
-    """A bearer that shows one credential, whatever becomes of it."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    async def show(self, rejected: Secret | None = None) -> Shown:
-        return Shown(Secret(self._text), None)
-
-
-def stream(world: World, credential: str, **opening: object) -> Stream:
-    """Return a stream, not yet open."""
-    return Stream(Dialer(Target(world.server.url), Fixed(credential)), opening)
 
 
 @dataclass
@@ -201,11 +184,7 @@ def test_what_ends_a_right_ends_its_streams(world: World, machine: Machine, caus
                     assert seat.ended_at is not None
                     assert seat.ended_at - acknowledged < WITHIN
             await seats["bystander"].stream.send(b"echo still $((40 + 2))\n")
-            seen = b""
-            while b"still 42" not in seen:
-                piece = await asyncio.wait_for(seats["bystander"].stream.read(), 5)
-                assert piece is not None
-                seen += piece.data
+            await read_until(seats["bystander"].stream, b"still 42")
             for task in watching:
                 task.cancel()
 

@@ -1,0 +1,201 @@
+"""Sessions over the relay: one operator, mute observers, nobody else's channel, nothing lost when a link is."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from cmdop_sdk.errors import NotFound, PermissionDenied, SessionConflict, StreamClosed
+from cmdop_wire import frames
+from cmdop_wire.frames import PROTOCOL, STREAM, CloseCode, Kind
+from tests.agents import Machine, register, run, start_agent
+from tests.relay.seats import read_until, stream
+from tests.world import World
+
+pytestmark = pytest.mark.timeout(120)
+SHELL = {"kind": "session", "machine": "web-1", "argv": ["/bin/sh"]}
+
+
+@pytest.fixture
+def machine(world: World, tmp_path: Path) -> Iterator[Machine]:
+    """A machine of acme with a running agent."""
+    running = start_agent(world, tmp_path / "web", "web-1")
+    yield running
+    running.stop()
+
+
+async def dial(world: World, credential: str) -> ClientConnection:
+    """Return a bare websocket to the relay, for whoever does not keep to the protocol."""
+    return await connect(
+        "ws" + world.server.url.removeprefix("http") + "/relay/client",
+        additional_headers={"Authorization": f"Bearer {credential}"},
+        subprotocols=[websockets.Subprotocol(PROTOCOL)],
+        compression=None,
+    )
+
+
+async def close_code(socket: ClientConnection) -> int | None:
+    """Read to the end of a websocket and return how it was closed."""
+    async with asyncio.timeout(10):
+        try:
+            while True:
+                await socket.recv()
+        except websockets.ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+
+def test_a_second_operator_is_refused_and_told_who_has_it(world: World, machine: Machine) -> None:
+    async def play() -> str:
+        async with stream(world, world.token("member"), **SHELL) as first:
+            with pytest.raises(SessionConflict, match=world["member"].email):
+                async with stream(world, world.token("admin"), **SHELL):
+                    pass
+            for who in ("guest", "member"):  # to take over is an owner's and an admin's right (D-26)
+                with pytest.raises(PermissionDenied):
+                    async with stream(world, world.token(who), **SHELL, take_over=True):
+                        pass
+            async with stream(world, world.token("admin"), **SHELL, take_over=True) as second:
+                await second.send(b"echo mine $((40 + 2))\n")
+                await read_until(second, b"mine 42")
+            with pytest.raises(StreamClosed) as ended:
+                await read_until(first, b"what never comes")
+            return ended.value.reason
+
+    assert asyncio.run(play()) == "taken_over"
+
+
+def test_an_observer_sees_and_has_no_effect_whatever_they_send(world: World, machine: Machine, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    chance = random.Random(7)
+
+    async def play() -> None:
+        async with stream(world, world.token("member"), **SHELL) as operator:
+            await operator.send(b"PS1=; echo ready $((40 + 2))\n")
+            await read_until(operator, b"ready 42")
+            guest = await dial(world, world.token("guest"))
+            await guest.send(frames.encode_json(Kind.OPEN, STREAM, kind="observe", machine="web-1"))
+            opened = frames.decode(await guest.recv())
+            assert opened.kind is Kind.OPENED
+            typed = f"touch {marker}\n".encode()
+            for kind in Kind:
+                if kind in (Kind.CLOSE, Kind.REAUTH):
+                    continue
+                await guest.send(frames.encode(kind, STREAM, typed))
+                await guest.send(frames.encode_data(Kind.INPUT, STREAM, 0, typed))
+                await guest.send(frames.encode_json(Kind.SIGNAL, STREAM, name="KILL"))
+            for _ in range(200):
+                await guest.send(frames.encode(chance.choice(list(Kind)[:10]), STREAM, chance.randbytes(20)))
+            await operator.send(b"echo alive $((40 + 2)); stty size\n")
+            seen = await read_until(operator, b"24 80")
+            assert b"alive 42" in seen
+            await guest.close()
+
+    asyncio.run(play())
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("channel", [0, 2, 77])
+def test_a_client_that_names_another_channel_is_cut(world: World, machine: Machine, channel: int) -> None:
+    async def play() -> None:
+        async with stream(world, world.token("admin"), kind="command", machine="web-1", argv=["cat"]) as victim:
+            hostile = await dial(world, world.token("member"))
+            await hostile.send(frames.encode_json(Kind.OPEN, STREAM, kind="command", machine="web-1", argv=["cat"]))
+            assert frames.decode(await hostile.recv()).kind is Kind.OPENED
+            await hostile.send(frames.encode_data(Kind.INPUT, channel, 0, b"smuggled\n"))
+            assert await close_code(hostile) == CloseCode.MALFORMED
+            await victim.send(b"mine\n")
+            assert await read_until(victim, b"mine\n") == b"mine\n"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"", b"\x00", b"\xff" * 5, b"\x21" + b"\0" * 4, b"\x03\0\0\0\x01{", b"\x03\0\0\0\x01[]"]
+)
+def test_what_is_no_frame_ends_the_connection(world: World, machine: Machine, rubbish: bytes) -> None:
+    async def play() -> None:
+        socket = await dial(world, world.token("member"))
+        await socket.send(rubbish)
+        assert await close_code(socket) == CloseCode.MALFORMED
+
+    asyncio.run(play())
+
+
+@pytest.mark.both
+def test_another_tenants_machine_is_an_unknown_machine(world: World, machine: Machine) -> None:
+    async def play(who: str, ref: str) -> str:
+        with pytest.raises(NotFound) as refused:
+            async with stream(world, world.token(who), kind="command", machine=ref, argv=["true"]):
+                pass
+        return refused.value.message
+
+    by_name = asyncio.run(play("rival", "web-1"))
+    by_id = asyncio.run(play("rival", machine.id))
+    nonsense = asyncio.run(play("rival", "mch_00000000000000000000"))
+    assert by_name == by_id == nonsense
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("who", ["client", "machine"])
+def test_a_lost_link_loses_and_repeats_nothing(world: World, machine: Machine, tmp_path: Path, who: str) -> None:
+    size = 24 * 1024 * 1024
+    content = random.Random(3).randbytes(size)
+    source = tmp_path / "source"
+    source.write_bytes(content)
+
+    async def play() -> tuple[str, int]:
+        digest, count, cuts = hashlib.sha256(), 0, 0
+        async with stream(
+            world, world.token("member"), kind="command", machine="web-1", argv=["cat", str(source)], timeout=100
+        ) as transfer:
+            while (piece := await transfer.read()) is not None:
+                digest.update(piece.data)
+                count += len(piece.data)
+                if count > (cuts + 1) * size // 4 and cuts < 2:
+                    cuts += 1
+                    await cut(transfer)
+        assert cuts == 2
+        return digest.hexdigest(), count
+
+    async def cut(transfer: object) -> None:
+        if who == "client":
+            transfer._connection.transport.abort()  # type: ignore[attr-defined] # what a lost network looks like
+        else:
+            drop = partial(world.server.backstage, "tests.relay.backstage:drop", machine_id=machine.id)
+            assert await asyncio.to_thread(drop) == 1
+
+    assert asyncio.run(play()) == (hashlib.sha256(content).hexdigest(), size)
+
+
+def test_a_cloned_credential_is_refused_while_the_first_is_alive(world: World, tmp_path: Path) -> None:
+    first = run(register(world, tmp_path / "one", "web-1"))
+    try:
+
+        async def clone() -> int | None:
+            socket = await connect(
+                "ws" + world.server.url.removeprefix("http") + "/relay/agent",
+                additional_headers={"Authorization": f"Bearer {first.credential}"},
+                subprotocols=[websockets.Subprotocol(PROTOCOL)],
+                compression=None,
+            )
+            await socket.send(frames.encode_json(Kind.HELLO, 0, version=1, agent="0", channels=[]))
+            return await close_code(socket)
+
+        assert asyncio.run(clone()) == CloseCode.CONFLICT
+
+        async def still_there() -> None:
+            async with stream(world, world.token("member"), kind="command", machine="web-1", argv=["true"]) as command:
+                while await command.read() is not None:
+                    pass
+                assert command.exit is not None
+                assert command.exit["status"] == 0
+
+        asyncio.run(still_there())
+    finally:
+        first.stop()
