@@ -3,6 +3,7 @@
 from typing import Any
 
 from cmdop_server.access.actor import Actor
+from cmdop_server.access.policy import remedy
 from cmdop_wire.vocab import AccountAction, Action, ErrorCode
 
 
@@ -25,7 +26,10 @@ class NotFound(Refused):
 
 
 class Forbidden(Refused):
-    """The actor sees the object but lacks the right; the outermost frame audits it, coalesced (D-30)."""
+    """The actor sees the object but lacks the right; the outermost frame audits it, coalesced (D-30).
+
+    Without a hint it says what would give the right: a key with the scope, or another role.
+    """
 
     def __init__(
         self,
@@ -37,7 +41,9 @@ class Forbidden(Refused):
         *,
         hint: str = "",
     ) -> None:
-        super().__init__(ErrorCode.FORBIDDEN, f"not allowed: {reason}", hint=hint, action=str(action))
+        super().__init__(
+            ErrorCode.FORBIDDEN, f"not allowed: {reason}", hint=hint or remedy(actor, action), action=str(action)
+        )
         self.actor = actor
         self.action = action
         self.workspace_id = workspace_id

@@ -7,7 +7,7 @@ retyped nowhere. An action that stands in no scope is closed to keys.
 from dataclasses import dataclass
 
 from cmdop_server.access.actor import Actor, ActorKind
-from cmdop_wire.vocab import Action, Role, Scope, WorkspaceState
+from cmdop_wire.vocab import AccountAction, Action, Role, Scope, WorkspaceState
 
 _GUEST = frozenset(
     {
@@ -144,6 +144,17 @@ def decide(actor: Actor, action: Action, facts: Facts) -> Decision:
 def scope_for(action: Action) -> Scope | None:
     """Return the scope that opens ``action`` to keys, or ``None`` when it is closed to them."""
     return next((scope for scope, actions in SCOPE_ACTIONS.items() if action in actions), None)
+
+
+def remedy(actor: Actor, action: Action | AccountAction) -> str:
+    """Return what whoever was refused ``action`` can do about it: another key, or a word with somebody."""
+    opener = None if isinstance(action, AccountAction) else scope_for(action)
+    if actor.scopes is not None and opener is not None and opener not in actor.scopes:
+        return f"cmdop auth create-key --name NAME --scope {opener}"
+    if actor.kind is not ActorKind.ACCOUNT and (opener is None or actor.kind is not ActorKind.PERSONAL_KEY):
+        return "cmdop login"  # what no key may do, or not this kind, a person may
+    who = "an owner" if action in _OWNER - _ADMIN else "an owner or admin"
+    return f"{who} can change your role: cmdop workspace members"
 
 
 def authorized_actions(actor: Actor, facts: Facts, among: frozenset[Action] | None = None) -> list[Action]:

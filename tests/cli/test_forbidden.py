@@ -1,0 +1,50 @@
+"""What is forbidden says what would make it allowed, in a line of its own."""
+
+import shlex
+
+from tests.cli.signed import sign_in
+from tests.terminal import Cmdop
+from tests.world import World
+
+
+def fix(done: object) -> str:
+    """Return the one ``fix:`` line of a command that was forbidden."""
+    assert (done.code, done.out) == (5, "")  # type: ignore[attr-defined]
+    (line,) = (line for line in done.err.splitlines() if line.startswith("fix: "))  # type: ignore[attr-defined]
+    return line.removeprefix("fix: ")
+
+
+def test_a_role_that_is_too_low_names_who_can_change_it(cmdop: Cmdop, world: World) -> None:
+    sign_in(cmdop, world, "guest", "acme")
+    told = fix(cmdop.here("auth", "create-key", "--name", "laptop"))
+    assert told == "an owner or admin can change your role: cmdop workspace members"
+    roles = cmdop.here(*shlex.split(told.partition(": cmdop ")[2]), "--fields", "role", "-q").ok().out.split()
+    assert {"owner", "admin"} <= set(roles)
+
+
+def test_what_owners_alone_may_do_names_owners_alone(cmdop: Cmdop, world: World) -> None:
+    sign_in(cmdop, world, "admin", "acme")
+    told = fix(cmdop.here("workspace", "settings", "set", "name=Other"))
+    assert told == "an owner can change your role: cmdop workspace members"
+
+
+def test_a_key_without_the_scope_names_the_key_that_would_do(cmdop: Cmdop, world: World) -> None:
+    there = cmdop.with_(CMDOP_SERVER_URL=world.server.url)
+    key = there.with_(CMDOP_API_KEY=world.key("owner", "machines:read", shared=True)["text"])
+    told = fix(key.here("audit", "list"))
+    assert told == "cmdop auth create-key --name NAME --scope audit:read"
+    sign_in(cmdop, world, "owner", "acme")
+    text = cmdop.here(*shlex.split(told)[1:], "-q").ok().out.strip()
+    assert there.with_(CMDOP_API_KEY=text).here("audit", "list", "--json").ok().json["items"]
+
+
+def test_what_no_key_may_do_a_person_may(cmdop: Cmdop, world: World) -> None:
+    key = cmdop.with_(CMDOP_SERVER_URL=world.server.url, CMDOP_API_KEY=world.key("owner")["text"])
+    assert fix(key.here("workspace", "update", "--name", "Other")) == "cmdop login"
+
+
+def test_a_personal_key_whose_owner_may_not_says_so(cmdop: Cmdop, world: World) -> None:
+    key = world.key("member", "audit:read", "keys:read")
+    there = cmdop.with_(CMDOP_SERVER_URL=world.server.url, CMDOP_API_KEY=key["text"])
+    told = fix(there.here("auth", "list-keys", "--all"))
+    assert told == "an owner or admin can change your role: cmdop workspace members"
