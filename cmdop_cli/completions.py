@@ -127,6 +127,12 @@ def _profiles(call: "Call") -> Iterator[Candidate]:
     return ((name, "") for name in dict.fromkeys((*call.local.profiles().names(), *call.state.choices)))
 
 
+def _machines(call: "Call") -> Iterator[Candidate]:
+    from cmdop_cli import machine_names
+
+    return ((name, "") for name in machine_names.kept(call))
+
+
 def _settings(_: "Call") -> Iterator[Candidate]:
     from cmdop_cli.settings import SETTINGS
 
@@ -155,6 +161,7 @@ _SOURCES: dict[str, Callable[["Call"], Iterable[Candidate]]] = {
     "expect": _workspaces,
     "profile": _profiles,
     "old": _profiles,
+    "machine": _machines,
     "setting": _settings,
     "mode": _of(MODES),
     "new": _of((*MODES, "toggle")),

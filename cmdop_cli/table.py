@@ -77,9 +77,37 @@ TABLE: dict[str, Row] = {
     "connect": Noun(
         "Reach the machines of the workspace, and be one of them.",
         {
+            "list": Verb("List the machines of the workspace.", "machines:list_machines"),
+            "show": Verb("Show one machine in full.", "machines:show"),
             "to": Verb("Open a terminal on a machine.", "reach:to"),
             "observe": Verb("Watch the session on a machine, read only.", "reach:observe"),
             "exec": Verb("Run a command on one machine, or on many.", "reach:execute"),
+            "get": Verb("Bring a file from a machine.", "files:get"),
+            "put": Verb("Send a file to a machine.", "files:put"),
+            "sessions": Verb("List sessions, newest first.", "sessions:list_sessions"),
+            "end": Verb("End a session, at once.", "sessions:end"),
+            "rename": Verb("Give a machine another name; its hostname stays.", "machines:rename"),
+            "tag": Verb("Give a machine tags, or take some away.", "machines:tag"),
+            "remove": Verb("Remove a machine from the workspace, for good.", "machines:remove"),
+            "workspace": Noun(
+                "Workspaces, and moving a machine between them.",
+                {
+                    "list": Verb("List the workspaces you may enter.", "workspace_life:list_workspaces"),
+                    "use": Verb("Make a workspace the active one.", "choice:use"),
+                    "sync": Verb("Refresh what is known here of your workspaces.", "connect_workspace:sync"),
+                    "move": Verb(
+                        "Move a machine to another workspace, the only way there is.", "connect_workspace:move"
+                    ),
+                },
+            ),
+            "join-token": Noun(
+                "What lets a machine in without a person at it.",
+                {
+                    "create": Verb("Make a token that registers one machine, and show it once.", "join_tokens:create"),
+                    "list": Verb("List join tokens, newest first, with what came of them.", "join_tokens:list_tokens"),
+                    "revoke": Verb("Revoke a join token, so that nothing can come in with it.", "join_tokens:revoke"),
+                },
+            ),
         },
         otherwise="to",
     ),

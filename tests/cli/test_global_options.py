@@ -9,7 +9,7 @@ import pytest
 from cmdop_cli import app
 from cmdop_cli.context import Call
 from cmdop_cli.options import GLOBAL_OPTIONS, Given, Options, wants_json
-from cmdop_cli.table import TABLE, Noun, Verb, paths
+from cmdop_cli.table import TABLE, Noun, Verb, paths, row
 from cmdop_wire.vocab import Exit
 from tests.cli.places import KEYS, state, write
 from tests.terminal import Cmdop
@@ -133,8 +133,7 @@ def test_no_option_of_a_command_means_something_else_elsewhere() -> None:
     ours = {spelling for option in GLOBAL_OPTIONS for spelling in option.spellings} | {"--help", "-h"}
     kinds: dict[str, set[bool]] = {}
     for words in paths():
-        entry = TABLE[words[0]]
-        found = entry.verbs[words[1]] if isinstance(entry, Noun) else entry
+        found = row(words)
         if not isinstance(found, Verb):
             continue
         for parameter in app.made(words[-1], found).params:

@@ -14,7 +14,7 @@ from cmdop_cli import app, pages
 from cmdop_cli.context import Call
 from cmdop_cli.declare import declared
 from cmdop_cli.reference import markdown
-from cmdop_cli.table import TABLE, Foreign, Noun, Verb, paths, row
+from cmdop_cli.table import Foreign, Noun, Verb, paths, row, rows
 from tests.cli.places import state, write
 from tests.terminal import Cmdop
 
@@ -26,6 +26,8 @@ READING = {
     "whoami", "status", "prompt", "completion", "demo",
     "workspace list", "workspace current", "workspace show", "workspace members",
     "auth list-keys", "auth show-key", "auth status", "auth token", "audit list", "audit head",
+    "connect list", "connect show", "connect observe", "connect get", "connect sessions", "connect workspace list",
+    "connect workspace sync", "connect join-token list",
     "profile list", "config list", "config get", "config path", "config validate",
     "help exit-codes", "help environment", "help output", "help resolution", "help options",
 }  # fmt: skip
@@ -138,6 +140,9 @@ def test_readonly_stops_every_change_before_anything_is_sent(
         "workspace set-role": ["a@b.test", "guest"], "workspace remove": ["a@b.test"],
         "auth create-key": ["--name", "x"], "auth revoke-key": ["key_1"], "profile use": ["default"],
         "profile rename": ["default", "x"], "profile forget": ["default"], "config set": ["output", "json"],
+        "connect put": ["file", "web-1:file"], "connect end": ["web-1"], "connect rename": ["web-1", "x"],
+        "connect tag": ["web-1", "a:b"], "connect remove": ["web-1"], "connect workspace use": ["beta"],
+        "connect workspace move": ["web-1", "--to", "beta"], "connect join-token revoke": ["jtk_1"],
     }.get(" ".join(words), [])  # fmt: skip
     ran = cmdop.with_(CMDOP_READONLY="1").here(*words, *required, "--yes")
     assert (ran.code, ran.out) == (7, ""), ran
@@ -187,10 +192,10 @@ def test_no_command_ends_the_process() -> None:
 
 
 def test_nouns_explain_themselves(cmdop: Cmdop) -> None:
-    for name, found in TABLE.items():
+    for words, found in rows():
         if not isinstance(found, Noun):
             continue
-        shown = cmdop.here(name, "--help").ok().out
+        shown = cmdop.here(*words, "--help").ok().out
         assert found.summary in shown
         assert all(verb in shown and each.summary in shown for verb, each in found.verbs.items() if not each.hidden)
         assert not [line for line in shown.splitlines() if len(line) > 80]

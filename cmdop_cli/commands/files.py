@@ -1,0 +1,168 @@
+"""``cmdop connect get | put``: one file from or to a machine, whole or not at all."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmdop_cli.context import Ctx
+from cmdop_cli.declare import verb
+from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.results import Column, Record
+from cmdop_wire.vocab import ErrorCode
+
+if TYPE_CHECKING:
+    from cmdop_cli.context import Call
+    from cmdop_cli.progress import Progress
+    from cmdop_sdk.dialing import Dialer
+    from cmdop_sdk.transfers import Transferred
+
+COLUMNS = (
+    Column("machine"),
+    Column("path"),
+    Column("local"),
+    Column("size", kind="number"),
+    Column("sha256", kind="id"),
+)
+PIPE = "-"
+
+
+@verb(needs="workspace")
+def get(
+    ctx: Ctx,
+    source: Annotated[str, typer.Argument(metavar="MACHINE:PATH", help="a file on a machine, named exactly")],
+    local: Annotated[
+        str | None, typer.Argument(metavar="LOCAL", help="where to keep it; - is stdout, a folder keeps its name")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace a local file that is there")] = False,
+) -> Record | None:
+    """Bring a file from a machine.
+
+    Paths are relative to the folder that the machine shares, or absolute inside it. What is kept here appears at once,
+    when everything has come and its SHA-256 is the machine's.
+
+    cmdop connect get web-1:logs/app.log
+    cmdop connect get web-1:/home/deploy/app.toml - | less
+    """
+    call = ctx.call
+    machine, path = _place(source)
+    if local == PIPE:
+        if call.output.is_json:
+            raise usage("stdout cannot carry both the file and JSON", hint=f"cmdop connect get {source}")
+        _transferred(call, machine, source, lambda dialer, progress: _to_stdout(call, dialer, machine, path, progress))
+        return None
+    to = _kept_at(local, PurePosixPath(path).name)
+    if not force and (to.exists() or to.is_symlink()):
+        raise Failure(Code.CONFIRMATION_REQUIRED, f"{to} is there already", hint=f"{call.line} --force")
+
+    async def bring(dialer: "Dialer", progress: "Progress") -> "Transferred":
+        from cmdop_sdk import transfers
+
+        return await transfers.get(
+            dialer, machine, path, to, on_notice=lambda notice: call.note(notice.message), on_progress=progress
+        )
+
+    return _record(machine, path, str(to), _transferred(call, machine, source, bring))
+
+
+@verb(needs="workspace", mutates=True)
+def put(
+    ctx: Ctx,
+    local: Annotated[str, typer.Argument(metavar="LOCAL", help="a local file; - is stdin")],
+    target: Annotated[str, typer.Argument(metavar="MACHINE:PATH", help="where it goes; a file there is replaced")],
+) -> Record:
+    """Send a file to a machine.
+
+    The machine puts it in its place at once, when everything has come and its SHA-256 is ours; until then what was
+    there stays. Permission bits travel with it.
+
+    cmdop connect put app.toml web-1:app.toml
+    tar c site | cmdop connect put - web-1:site.tar
+    """
+    call = ctx.call
+    machine, path = _place(target, default="" if local == PIPE else Path(local).name)
+    if local != PIPE and not Path(local).is_file():
+        raise Failure(ErrorCode.NOT_FOUND, f"there is no file {local} here")
+    if call.is_dry_run:
+        size = None if local == PIPE else Path(local).stat().st_size
+        fields = {"machine": machine, "path": path, "local": local, "size": size, "sha256": None}
+        return Record("file", fields, columns=COLUMNS, identifier="path", planned=True)
+
+    async def send(dialer: "Dialer", progress: "Progress") -> "Transferred":
+        from cmdop_cli import file_pipes
+        from cmdop_sdk import transfers
+        from cmdop_sdk.stream_state import Notice
+
+        def noticed(notice: Notice) -> None:
+            call.note(notice.message)
+
+        if local == PIPE:
+            return await file_pipes.from_stdin(dialer, machine, path, on_notice=noticed, on_progress=progress)
+        return await transfers.put(dialer, machine, path, Path(local), on_notice=noticed, on_progress=progress)
+
+    return _record(machine, path, local, _transferred(call, machine, target, send))
+
+
+async def _to_stdout(call: "Call", dialer: "Dialer", machine: str, path: str, progress: "Progress") -> "Transferred":
+    from cmdop_cli import file_pipes
+
+    return await file_pipes.to_stdout(
+        dialer, machine, path, on_notice=lambda notice: call.note(notice.message), on_progress=progress
+    )
+
+
+def _transferred(
+    call: "Call", machine: str, what: str, move: "Callable[[Dialer, Progress], Awaitable[Transferred]]"
+) -> "Transferred":
+    """Return what ``move`` did, with progress; what is wrong with a local file is no matter of local state."""
+    from cmdop_cli import machine_names, streams
+    from cmdop_cli.progress import Progress
+    from cmdop_sdk.errors import LocalStateError, NotFound
+
+    progress = Progress(what, is_shown=call.output.shows_progress)
+
+    async def run() -> "Transferred":
+        return await move(await streams.dialer(call), progress)
+
+    try:
+        return call.run(run(), waiting=None)
+    except NotFound as unknown:
+        raise machine_names.named(unknown, machine) from None
+    except LocalStateError as wrong:
+        if wrong.path is None or str(call.local.root) in wrong.path:
+            raise
+        raise Failure(Code.OUTPUT, wrong.message) from None
+    finally:
+        progress.close()
+
+
+def _place(text: str, default: str = "") -> tuple[str, str]:
+    """Return machine and path of ``MACHINE:PATH``; a folder as path gets the name ``default``."""
+    machine, colon, path = text.partition(":")
+    if not machine or not colon or "/" in machine:
+        raise usage(f"{text} is no place on a machine: write MACHINE:PATH", hint="cmdop connect list")
+    if path == "" or path.endswith("/"):
+        path += default
+    if path == "" or path.endswith("/"):
+        raise usage(f"{text} names no file")
+    return machine, path
+
+
+def _kept_at(local: str | None, name: str) -> Path:
+    if local is None:
+        return Path(name)
+    to = Path(local)
+    return to / name if to.is_dir() or local.endswith("/") else to
+
+
+def _record(machine: str, path: str, local: str, done: "Transferred") -> Record:
+    fields = {
+        "machine": machine,
+        "path": path,
+        "local": local,
+        "size": done.size,
+        "sha256": done.sha256,
+        "mode": f"{done.mode:04o}",
+    }
+    return Record("file", fields, columns=COLUMNS, identifier="local")
