@@ -1,7 +1,7 @@
 """Fixtures everybody shares: an isolated home for every test, real servers on both databases, the cast, the command.
 
-On which database a server test runs: everything runs on both in the slow tier; in the fast tier on SQLite, and on
-PostgreSQL too when marked ``both``.
+On which database a server test runs: everything runs on both in the slow tier, in the fast tier on SQLite and a few on
+PostgreSQL too; see ``tests/tiers.py``.
 """
 
 import os
@@ -15,6 +15,7 @@ import pytest
 from tests.inside import Inside
 from tests.processes import Postgres, Server, bare_environment, server_environment, start_server
 from tests.terminal import Cmdop, Terminal
+from tests.tiers import is_slow
 from tests.world import World, make_world
 
 hypothesis.settings.register_profile("house", deadline=None, database=None, print_blob=True)
@@ -23,11 +24,13 @@ hypothesis.settings.load_profile("house")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave PostgreSQL to the slow tier, except for tests marked ``both``."""
+    """Put every test into its tier, and all of PostgreSQL on one worker, which then starts it once."""
     for item in items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if parameters.get("database") == "postgresql" and item.get_closest_marker("both") is None:
+        database = getattr(getattr(item, "callspec", None), "params", {}).get("database")
+        if is_slow(item.nodeid, database=database, is_both=item.get_closest_marker("both") is not None):
             item.add_marker(pytest.mark.slow)
+        if database == "postgresql":
+            item.add_marker(pytest.mark.xdist_group("postgresql"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,39 @@
+"""Which tests wait for the slow tier: the one list, so that ``make test`` stays under two minutes on two cores.
+
+The fast tier keeps what shows a broken change soonest; here stands what takes long for what it adds: servers started
+for one test, processes by the dozen, real waiting, the proof of the matrix. A test may also say so itself, with
+``@pytest.mark.slow``. On PostgreSQL everything is slow, except the smoke tests: those marked ``both`` in ``SMOKE``.
+"""
+
+# Beginnings of node ids, relative to the repository.
+SLOW = (
+    "tests/server/test_mutants.py",
+    "tests/server/test_races.py",
+    "tests/server/test_operations.py",
+    "tests/server/test_serving.py",
+    "tests/server/test_refusals.py",
+    "tests/server/test_machine_moves.py::test_killed_anywhere",
+    "tests/server/test_machine_moves.py::test_opposite_moves",
+    "tests/server/test_matrix.py::test_a_stranger_cannot_tell",
+    "tests/server/test_api_edges.py::test_too_many_requests",
+    "tests/sdk/test_against_server.py::test_ten_processes",
+    "tests/sdk/test_refresh.py::test_ten_processes",
+    "tests/journeys/",
+    "tests/cli/test_fast_path.py::test_both_say_the_same",
+    "tests/cli/test_login.py::test_logout_without_the_server",
+    "tests/cli/test_key_and_name.py::test_use_without_the_server",
+    "tests/cli/test_state.py::test_fifty_switch_at_once",
+)
+# Of the tests marked ``both``, those that run on PostgreSQL in the fast tier too.
+SMOKE = (
+    "tests/server/test_matrix.py",
+    "tests/server/test_keys.py",
+    "tests/server/test_doors.py",
+)
+
+
+def is_slow(node: str, *, database: str | None, is_both: bool) -> bool:
+    """Tell whether a test waits for the slow tier."""
+    if database == "postgresql" and not (is_both and node.startswith(SMOKE)):
+        return True
+    return node.startswith(SLOW)
