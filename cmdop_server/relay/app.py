@@ -94,7 +94,11 @@ class Relay:
         origin = headers.get(b"origin")
         if origin is None:
             return b"cookie" not in headers
-        return urlsplit(origin).netloc in (headers.get(b"host"), self._public_host) and bool(origin)
+        try:
+            asked_from = urlsplit(origin).netloc
+        except ValueError:  # «http://[» is the origin of nobody
+            return False
+        return bool(asked_from) and asked_from in (headers.get(b"host"), self._public_host)
 
     def _address(self, scope: Scope, headers: dict[bytes, str]) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
@@ -108,9 +112,9 @@ class Relay:
     async def _agent(self, socket: Socket, credential: str) -> None:
         row = await authority.ask(authority.machine_of_credential, credential)
         link = AgentLink(self.hub, socket, machine_of(row))
-        await self._run(socket, lambda: self._serve_agent(link))
+        await self._run(socket, lambda: self._serve_agent(link, credential))
 
-    async def _serve_agent(self, link: AgentLink) -> None:
+    async def _serve_agent(self, link: AgentLink, credential: str) -> None:
         async with asyncio.timeout(LIMITS.hello):
             hello = await link.socket.receive()
         if hello.kind is not Kind.HELLO or hello.channel != LINK:
@@ -124,7 +128,7 @@ class Relay:
             if isinstance(channels, list)
             else set()
         )
-        if not await self.hub.attach(link):
+        if not await self._attached(link, credential):
             self.records.duplicate(link.machine)
             link.close(CloseCode.CONFLICT, "duplicate_credential")
             return
@@ -148,6 +152,20 @@ class Relay:
         finally:
             self.hub.detach(link)
 
+    async def _attached(self, link: AgentLink, credential: str) -> bool:
+        """Take the link in unless its machine has one; ``Unauthenticated`` when the credential died since the upgrade.
+
+        A cut that is made meanwhile misses a link that is not there yet, so then all of it is asked again (D-14).
+        """
+        while True:
+            before = self.hub.cuts
+            link.machine = machine_of(await authority.ask(authority.machine_of_credential, credential))
+            if not await self.hub.attach(link):
+                return False
+            if self.hub.cuts == before:
+                return True
+            self.hub.detach(link)
+
     async def _run(self, socket: Socket, serve: object) -> None:
         """Accept, and receive and send side by side until one of them ends."""
         await socket.accept()
@@ -163,7 +181,8 @@ class Relay:
         except TimeoutError:
             socket.close(CloseCode.MALFORMED, "too slow to speak")
         except Refused as refusal:
-            socket.close(CloseCode.UNAVAILABLE, str(refusal.code))
+            is_dead = refusal.code is ErrorCode.UNAUTHENTICATED
+            socket.close(CloseCode.AUTH if is_dead else CloseCode.UNAVAILABLE, str(refusal.code))
         finally:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(5):

@@ -16,7 +16,7 @@ from django.db import close_old_connections
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Refused, Unauthenticated
 from cmdop_server.audit.services import record_denial
-from cmdop_server.credentials.authenticate import prove
+from cmdop_server.credentials.authenticate import actor_from_credential, prove
 from cmdop_server.machines import queries as machines
 from cmdop_server.machines import services as machine_services
 from cmdop_server.machines.models import Machine
@@ -85,8 +85,12 @@ def caller_of(text: str, *, address: str, request_id: str) -> Caller:
 
 
 def admit(caller: Caller, machine_ref: str, action: Action) -> Admitted:
-    """Return the machine when the caller may do ``action`` on it now; ``NotFound`` or ``Forbidden`` otherwise."""
+    """Return the machine when the caller may do ``action`` on it now; ``NotFound`` or ``Forbidden`` otherwise.
+
+    The credential is asked for again: since it was proved, at the upgrade, it may have been revoked.
+    """
     actor = caller.actor
+    actor_from_credential(actor.credential_id or "", address=actor.address, request_id=actor.request_id)
     machine = machines.machine_for(actor, actor.workspace_id or "", machine_ref, action)
     if caller.only is not None and caller.only != (machine.public_id, action):
         raise Unauthenticated("this ticket is for something else")
@@ -123,16 +127,17 @@ def may_still(actor: Actor, machine_id: str, action: Action) -> bool:
 
 
 def reauthenticate(actor: Actor, text: str) -> datetime | None:
-    """Return until when a fresh token of the same sign-in is good; ``Unauthenticated`` when it is none of it."""
+    """Return until when a fresh token of the same sign-in, or the same key, is good; else ``Unauthenticated``."""
     proof = prove(text, address=actor.address, request_id=actor.request_id)
     fresh = proof.actor
-    if (fresh.account_id, fresh.sign_in_id, fresh.workspace_id) != (
-        actor.account_id,
-        actor.sign_in_id,
-        actor.workspace_id,
-    ):
+    if _bound_to(fresh) != _bound_to(actor):
         raise Unauthenticated("this token belongs to another sign-in")
     return proof.expires_at
+
+
+def _bound_to(actor: Actor) -> tuple[str | None, ...]:
+    """Return what a stream is bound to: the sign-in, whatever its family, or the one key (D-14)."""
+    return actor.account_id, actor.sign_in_id or actor.credential_id, actor.workspace_id
 
 
 def greeting(machine_id: str, hello: dict[str, Any]) -> dict[str, Any] | None:

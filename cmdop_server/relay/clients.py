@@ -72,7 +72,7 @@ class Client:
         named: str = machine
         if authority.looks_like_session(named):
             named = await ask(authority.machine_of_session, self.caller, named)
-        admitted = await ask(authority.admit, self.caller, named, action)
+        admitted = await self._admitted(named, action)
         if kind == "observe":
             self._observe(admitted, action)
             return
@@ -88,7 +88,23 @@ class Client:
         stream.resume_secret = secrets.token_urlsafe(32)
         if kind == "session":
             await self._take_lease(admitted, stream, take_over=body.get("take_over") is True)
+            try:
+                await self._admitted(admitted.machine_id, action)  # again: recording it took its time
+            except Refused:
+                self.hub.records.ended(stream)
+                raise
         self._start(admitted, stream)
+
+    async def _admitted(self, machine: str, action: Action) -> Admitted:
+        """Return what the door says when no cut was made meanwhile: a cut misses a stream that is not there yet.
+
+        What the caller does with it must not wait for anything, else it has to ask again (D-14).
+        """
+        while True:
+            before = self.hub.cuts
+            admitted = await ask(authority.admit, self.caller, machine, action)
+            if self.hub.cuts == before:
+                return admitted
 
     async def _take_lease(self, admitted: Admitted, stream: Stream, *, take_over: bool) -> None:
         holder = self.hub.leases.get(admitted.machine_id)
@@ -184,7 +200,7 @@ class Client:
         stream = self.hub.streams.get(stream_id) or await self._restored(stream_id, secret, received)
         if not stream.is_resumed_by(self.caller.actor, secret):
             raise _ended()
-        await ask(authority.admit, self.caller, stream.machine_id, stream.operator.action)
+        await self._admitted(stream.machine_id, stream.operator.action)
         if stream.id not in self.hub.streams or stream.operator.is_fenced:
             raise _ended()
         if stream.operator.socket is not None:  # half open: whoever resumes proved to be the holder
@@ -205,6 +221,7 @@ class Client:
             async with asyncio.timeout(LIMITS.grace):
                 while machine_id not in self.hub.links:
                     await self.hub.news()
+        await self._admitted(machine_id, Action.SESSION_OPERATE)  # before there is a stream to clean up
         link = self.hub.links.get(machine_id)
         if link is None or stream_id not in link.surviving:
             raise _ended()
@@ -224,7 +241,7 @@ class Client:
         if frame.kind is Kind.REAUTH:
             await self._reauthenticate(frame)
         elif frame.kind is Kind.PROBE:
-            self.socket.put(frames.encode_json(Kind.PROBED, STREAM, nonce=frames.body_of(frame).get("nonce")))
+            self._answer(Kind.PROBED, nonce=frames.body_of(frame).get("nonce"))
         elif frame.kind is Kind.CLOSE:
             self.was_clean = True
             raise Gone(CloseCode.DONE)
@@ -241,7 +258,12 @@ class Client:
         self.caller = Caller(self.caller.actor, expires_at)
         if holder is not None:
             self._watch_expiry(holder)
-        self.socket.put(frames.encode_json(Kind.REAUTHED, STREAM, expires_at=_text(expires_at)))
+        self._answer(Kind.REAUTHED, expires_at=_text(expires_at))
+
+    def _answer(self, kind: Kind, **fields: Any) -> None:
+        """Answer a frame; who asks without ever reading the answers is cut, so that they do not pile up."""
+        if not self.socket.put(frames.encode_json(kind, STREAM, **fields)):
+            self.socket.close(CloseCode.SLOW, "slow")
 
     def _watch_expiry(self, holder: Holder) -> None:
         """Close a key's stream when the key ends, a sign-in's when no fresh token came within 60 s (D-14)."""

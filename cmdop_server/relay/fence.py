@@ -62,6 +62,7 @@ class Fence:
 
 async def apply(hub: Hub, cut: Cut) -> None:
     """Close what the cut touches. On return no further byte of it reaches a shell."""
+    hub.cuts += 1
     touched = [(stream, holder) for stream, holder in hub.holders() if cut.touches(stream, holder)]
     if cut.keeps_streams:
         pass

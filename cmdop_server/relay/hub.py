@@ -27,6 +27,7 @@ class Hub:
         self.links: dict[str, AgentLink] = {}
         self.streams: dict[str, Stream] = {}
         self.leases: dict[str, Stream] = {}  # machine id → the one active session
+        self.cuts = 0  # so far; whoever was being let in while one was made is asked anew
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 

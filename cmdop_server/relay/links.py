@@ -111,7 +111,8 @@ class AgentLink:
                 answer.set_result(None)
         elif frame.kind is Kind.PROBE:
             nonce = frames.body_of(frame).get("nonce")
-            self.socket.put(frames.encode_json(Kind.PROBED, LINK, nonce=nonce))
+            if not self.socket.put(frames.encode_json(Kind.PROBED, LINK, nonce=nonce)):
+                self.socket.close(CloseCode.SLOW, "slow")
         elif frame.kind is Kind.HEARTBEAT:
             self.hub.records.heartbeat(self.machine.id, frames.body_of(frame))
         elif frame.kind is Kind.EVENT:

@@ -6,9 +6,11 @@ Nothing here holds up a frame. An end that cannot be written is tried again; a h
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from django.db import DataError
 
 from cmdop_server.access.errors import Refused
 from cmdop_server.machines import services as machines
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LONGEST = 10_000  # entries; beyond that the oldest gate events are given up, with a word in the log
+LONGEST = 10_000  # entries; beyond that the oldest are given up, with a word in the log
+OF_ONE_MACHINE = 200  # entries that one machine may have made wait by talking; more of it is given up
 # What a machine may tell of how a command ended; anything else of it is not written down.
 _RESULT = {"status": int, "signal": str, "timed_out": bool, "duration_ms": int, "size": int, "sha256": str}
 PAUSE = 0.25  # seconds between batches
@@ -34,7 +37,8 @@ class Records:
 
     def __init__(self) -> None:
         self._beats: dict[str, dict[str, Any]] = {}
-        self._writes: deque[Callable[[], None]] = deque(maxlen=LONGEST)
+        self._writes: deque[tuple[Callable[[], None], str]] = deque()
+        self._waiting: Counter[str] = Counter()  # how much of what machines tell at will is queued, by machine id
         self._wake = asyncio.Event()
 
     def heartbeat(self, machine_id: str, body: dict[str, Any]) -> None:
@@ -49,11 +53,11 @@ class Records:
 
     def seeded(self, machine_id: str) -> None:
         """Note that a machine has taken the workspace's defaults."""
-        self._later(lambda: machines.seeded(machine_id))
+        self._told(machine_id, lambda: machines.seeded(machine_id))
 
     def gate_event(self, machine: "Machine", body: dict[str, Any]) -> None:
         """Note what a machine's gate decided."""
-        self._later(lambda: machines.record_gate_event(machine.id, body, workspace_id=machine.workspace_id))
+        self._told(machine.id, lambda: machines.record_gate_event(machine.id, body, workspace_id=machine.workspace_id))
 
     def duplicate(self, machine: "Machine") -> None:
         """Note that a credential was used from two places at once (D-5)."""
@@ -80,11 +84,25 @@ class Records:
                 )
             )
 
-    def _later(self, write: Callable[[], None]) -> None:
-        if len(self._writes) == LONGEST:
+    def _told(self, machine_id: str, write: Callable[[], None]) -> None:
+        """Queue what a machine says of its own accord; one that never stops must not push out what others did."""
+        if self._waiting[machine_id] < OF_ONE_MACHINE:
+            self._waiting[machine_id] += 1
+            self._later(write, machine_id)
+        else:
+            log.error("a machine tells more than can be written; some of it is given up")
+
+    def _later(self, write: Callable[[], None], machine_id: str = "") -> None:
+        if len(self._writes) >= LONGEST:
             log.error("the relay's records overflow; the oldest is given up")
-        self._writes.append(write)
+            self._taken(self._writes.popleft()[1])
+        self._writes.append((write, machine_id))
         self._wake.set()
+
+    def _taken(self, machine_id: str) -> None:
+        self._waiting[machine_id] -= 1
+        if self._waiting[machine_id] <= 0:
+            del self._waiting[machine_id]
 
     async def keep(self) -> None:
         """Write for ever, a batch at a time."""
@@ -101,14 +119,15 @@ class Records:
             with contextlib.suppress(Exception):
                 await ask(machines.seen, beats)
         while self._writes:
-            write = self._writes.popleft()
+            write, machine_id = self._writes.popleft()
             try:
                 await ask(write)
-            except (ValueError, TypeError, Refused):
+            except (ValueError, TypeError, RecursionError, DataError, Refused):
                 log.exception("the relay cannot write a record")  # never will: what it tells of is gone or not sayable
             except Exception:
                 log.exception("the relay could not write a record; trying again")
-                self._writes.appendleft(write)
+                self._writes.appendleft((write, machine_id))
                 await asyncio.sleep(RETRY)
                 self._wake.set()
                 return
+            self._taken(machine_id)

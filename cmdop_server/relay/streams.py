@@ -188,10 +188,9 @@ class Stream:
         held = self.operator.actor
         return (
             not self.operator.is_fenced
-            and not self.is_over
             and (held.account_id, held.sign_in_id) == (actor.account_id, actor.sign_in_id)
             and (held.credential_id == actor.credential_id or actor.sign_in_id is not None)
-            and hmac.compare_digest(self.resume_secret, secret)
+            and hmac.compare_digest(self.resume_secret.encode(), secret.encode())
         )
 
     def restore(self, received: dict[str, int]) -> None:

@@ -12,6 +12,7 @@ from cmdop_server.access.actor import SYSTEM, Actor, ActorKind
 from cmdop_server.access.effects import SessionTerminated, announce
 from cmdop_server.access.errors import Conflict, Forbidden, NotFound, Refused
 from cmdop_server.access.policy import Facts, decide
+from cmdop_server.audit.chain import LARGEST_INTEGER
 from cmdop_server.audit.services import append
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines.queries import hostname_of, named
@@ -41,6 +42,7 @@ BY_THE_OPERATOR = ("closed", "exited")  # reasons for which nobody but the opera
 _EVENTS = {"command": "command.executed", "read_file": "file.read", "write_file": "file.written"}
 _TOLD = ("argv", "shell", "cwd", "path", "size", "timeout")
 _OUTCOME = ("status", "signal", "timed_out", "truncated", "duration")
+_DEEPEST = 4  # levels of lists and objects in what was asked for
 _NEVER_HAPPENED = (ErrorCode.GATE_DENIED, ErrorCode.APPROVAL_UNAVAILABLE)
 
 
@@ -173,8 +175,8 @@ def record_command(
 
     ``opening`` and ``result`` are the bodies of OPEN and EXIT. Secrets in a command line are masked by the log.
     """
-    told = {word: opening[word] for word in _TOLD if word in opening}
-    outcome = {word: result[word] for word in _OUTCOME if word in result}
+    told = {word: _sayable(opening[word]) for word in _TOLD if word in opening}
+    outcome = {word: _sayable(result[word]) for word in _OUTCOME if word in result}
     with transaction.atomic():
         append(
             actor,
@@ -187,6 +189,23 @@ def record_command(
             result=EventResult.DENIED if reason in _NEVER_HAPPENED else EventResult.OK,
             reason=reason if reason in _NEVER_HAPPENED else "",
         )
+
+
+def _sayable(value: Any, depth: int = 0) -> Any:
+    """Return foreign JSON as the log can hold it: what has no canonical form becomes text, so nothing goes untold."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int) and abs(value) <= LARGEST_INTEGER:
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    if depth >= _DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(name): _sayable(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sayable(item, depth + 1) for item in value]
+    return "…"  # a number beyond what JSON keeps exact, or a thing that is no JSON
 
 
 def _may_terminate_any(change: Change, target: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,14 @@ def test_a_credential_that_dies_between_upgrade_and_open_opens_nothing(
         f"/workspaces/{world.acme.id}/machines/{machine.id}/ticket", json={"right": "command.execute"}
     )
 
+    texts = (key["text"], pair["access_token"], ticket.json()["secret"])
+
     async def play() -> None:
-        owner, anybody = world.as_("owner"), world.api()
-        for text in (key["text"], pair["access_token"], ticket.json()["secret"]):
-            async with dial(world.server, text) as socket:
-                if text == key["text"]:
-                    await in_thread(owner.delete, f"/workspaces/{world.acme.id}/keys/{key['id']}")
-                elif text == ticket.json()["secret"]:
-                    await in_thread(anybody.post, "/auth/revoke", json={"token": pair["refresh_token"], "all": True})
-                else:
-                    continue
+        async with AsyncExitStack() as stack:
+            sockets = [await stack.enter_async_context(dial(world.server, text)) for text in texts]
+            await in_thread(world.as_("owner").delete, f"/workspaces/{world.acme.id}/keys/{key['id']}")
+            await in_thread(world.api().post, "/auth/revoke", json={"token": pair["refresh_token"], "all": True})
+            for socket in sockets:
                 await socket.send(opening(kind=kind, argv=["/bin/sh"]))
                 said, body = await take(socket)
                 assert (said, body["code"]) == (Kind.REFUSED, "unauthenticated")
