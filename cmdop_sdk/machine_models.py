@@ -17,7 +17,7 @@ class ActorRef(Struct, frozen=True):
 
 
 class Operator(Struct, frozen=True):
-    """Who operates a session: an account or a key."""
+    """Who operates a session: an account or a key (``kind``, ``id``)."""
 
     kind: str
     id: str

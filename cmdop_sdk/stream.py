@@ -338,6 +338,7 @@ class Stream:
                         await self._connection.close(CloseCode.DONE)
             finally:
                 self._connection.abort()
+            await asyncio.sleep(0)  # the library's own task ends a turn later
 
 
 async def _ended(*tasks: asyncio.Task[None] | None) -> None:

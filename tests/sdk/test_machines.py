@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from cmdop_sdk.auth import Secret
+from cmdop_sdk.auth import MemoryTokenSource, Secret
 from cmdop_sdk.blocking import run_blocking
 from cmdop_sdk.client import AsyncCMDOPClient
 from cmdop_sdk.errors import AuthenticationError, Conflict, InvalidRequest, NotFound, PermissionDenied
 from cmdop_wire.ids import make_id
+from tests.sdk.test_against_server import signed_in
 from tests.world import World
 
 Call = Callable[[AsyncCMDOPClient], Awaitable[Any]]
@@ -21,11 +22,8 @@ def as_key(world: World, call: Call, *scopes: str, who: str = "owner", workspace
     return run_blocking(AsyncCMDOPClient.remote(api_key=key, server=world.server.url), call)
 
 
-def as_person(world: World, call: Call, who: str = "owner", workspace: str | None = None, reach: str = "all") -> Any:
+def as_person(world: World, call: Call, who: str, workspace: str) -> Any:
     """Run ``call`` with a sign-in of ``who``."""
-    from cmdop_sdk.auth import MemoryTokenSource
-    from tests.sdk.test_against_server import signed_in
-
     pair = signed_in(world, who, workspace).pair
     return run_blocking(AsyncCMDOPClient.with_source(MemoryTokenSource(pair), pair.origin, pair.workspace_id), call)
 
