@@ -30,6 +30,8 @@ class Local:
     def __init__(self, environ: Mapping[str, str] = os.environ, *, warn: Warn = say_nothing) -> None:
         self.root = paths.config_dir(environ)
         self.warn = warn
+        self._profiles: Profiles | None = None
+        self._settings: Settings | None = None
 
     def file(self, name: str) -> PrivateFile:
         """Return the private file called ``name`` in the directory."""
@@ -58,16 +60,20 @@ class Local:
         return state
 
     def profiles(self) -> "Profiles":
-        """Return what profiles.toml holds."""
-        from cmdop_cli.profiles import Profiles
+        """Return what profiles.toml holds; read once, and again after it was written."""
+        if self._profiles is None:
+            from cmdop_cli.profiles import Profiles
 
-        return Profiles(self.file(paths.PROFILES))
+            self._profiles = Profiles(self.file(paths.PROFILES))
+        return self._profiles
 
     def settings(self) -> "Settings":
-        """Return what config.toml holds, with the environment's say."""
-        from cmdop_cli.settings import Settings
+        """Return what config.toml holds; read once, and again after it was written."""
+        if self._settings is None:
+            from cmdop_cli.settings import Settings
 
-        return Settings(self.file(paths.CONFIG))
+            self._settings = Settings(self.file(paths.CONFIG))
+        return self._settings
 
 
 def _understood(path: Path, document: Mapping[str, Any]) -> State:

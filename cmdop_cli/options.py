@@ -6,6 +6,7 @@ Data and bookkeeping only; ``app.py`` turns the table into real parameters of ev
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from cmdop_cli.failures import usage
 from cmdop_cli.shape import MODES
@@ -13,8 +14,7 @@ from cmdop_cli.shape import MODES
 OUTPUTS = ("table", "tsv", "json", "ndjson", "quiet")
 
 
-@dataclass(frozen=True, slots=True)
-class GlobalOption:
+class GlobalOption(NamedTuple):
     """One option that every command takes: its spellings, the name of its value (``None``: a switch), its sentence.
 
     ``sets`` and ``value`` say what a short form such as ``--json`` stands for.

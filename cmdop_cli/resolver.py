@@ -8,6 +8,7 @@ the next one.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure, usage
@@ -32,8 +33,7 @@ class Source(StrEnum):
 EXPLICIT = frozenset({Source.FLAG, Source.ENVIRONMENT, Source.KEY, Source.BINDING})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One link of the chain that ``workspace current --why`` prints: a source, what it says, and what became of it."""
 
     source: Source
@@ -42,8 +42,7 @@ class Step:
     outcome: str  # chosen · hidden · not given · another reason in words
 
 
-@dataclass(frozen=True, slots=True)
-class GivenKey:
+class GivenKey(NamedTuple):
     """An explicit key and where it was given."""
 
     key: KeyText
@@ -128,8 +127,7 @@ def resolve(
     return _judged(resolution, chosen, identity)
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(NamedTuple):
     source: Source
     name: str
     place: Place | None

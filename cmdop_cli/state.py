@@ -7,7 +7,7 @@ is one account at one origin, named as its directory below ``accounts/`` is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_MODE, DEFAULT_PROFILE, MODES, SCHEMA, check
 
@@ -34,8 +34,7 @@ class Place:
         return ref in (self.id, self.slug)
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """One workspace that an identity may enter, as of the last listing."""
 
     place: Place
@@ -59,8 +58,7 @@ class Identity:
         return next((each.place for each in self.memberships if each.place.is_called(ref)), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What a profile has chosen in one mode; ``none`` is ``use --none``: not even the account's default."""
 
     identity: str | None = None
@@ -69,8 +67,7 @@ class Choice:
     none: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """A directory tree in which a workspace is in force, for one profile and mode."""
 
     path: str

@@ -6,7 +6,6 @@ as it is. Formats live in ``store``; nothing here knows what a token is.
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -182,7 +181,7 @@ class LockedFile:
             with suppress(FileNotFoundError):
                 self._file._check_file(path)
             self._sweep()
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+            temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
             opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
             try:
                 try:
