@@ -147,6 +147,7 @@ class Channels:
         self._open[opening.stream_id] = each
         self._numbers[frame.channel] = opening.stream_id
         each.task = asyncio.create_task(self._run(each), name=f"channel {opening.stream_id}")
+        each.task.add_done_callback(lambda _: self._ran(each))  # also of one that was cancelled before it began
 
     def _resume(self, frame: Frame) -> None:
         body = frames.body_of(frame)
@@ -226,9 +227,10 @@ class Channels:
         except Exception:
             log.exception("a channel failed")
             self._say_no(each, ErrorCode.INTERNAL, "the agent failed; its log says how")
-        finally:
-            if each.is_closed or not channel.is_over:
-                self._forget(each)  # else it is kept until the relay says CLOSE, in case a resume asks again
+
+    def _ran(self, each: Open) -> None:
+        if each.is_closed or not each.channel.is_over:
+            self._forget(each)  # else it is kept until the relay says CLOSE, in case a resume asks again
 
     def _say_no(self, each: Open, code: str, message: str, hint: str = "") -> None:
         """Say why it does not run; once it was open that is an end, with the reason in it."""

@@ -27,7 +27,8 @@ _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False  # what went wrong is told once, by the link
 
 FIRST_BOUND, LONGEST_BOUND = 2.0, 30.0
-STEADY = 60.0  # a link that held so long starts the back-off anew
+LONGEST_BOUND_WITH_STREAMS = 5.0  # somebody waits, and not longer than the grace
+STEADY = 20.0  # a link that held so long starts the back-off anew
 CONFLICT_WAIT = 300.0  # somebody else has our credential: D-5
 GONE_WAIT = 3600.0  # the workspace or this registration is no more: at most one attempt an hour (D-29)
 GONE = frozenset({CloseCode.AUTH, CloseCode.GONE, CloseCode.FORBIDDEN})
@@ -43,13 +44,14 @@ class Wait:
     random: Callable[[], float] = random.random
     _tries: int = 0
 
-    def next(self, code: int | None = None) -> float:
+    def next(self, code: int | None = None, *, has_streams: bool = False) -> float:
         """Return the seconds to wait after the relay closed with ``code``; ``None``: it did not say."""
         if code in GONE:
             return GONE_WAIT * (1.0 + 0.5 * self.random())
         if code == CloseCode.CONFLICT:
             return CONFLICT_WAIT * (0.5 + self.random())
-        bound = min(LONGEST_BOUND, FIRST_BOUND * 2.0**self._tries)
+        longest = LONGEST_BOUND_WITH_STREAMS if has_streams else LONGEST_BOUND
+        bound = min(longest, FIRST_BOUND * 2.0**self._tries)
         self._tries = min(self._tries + 1, 10)
         return bound * (0.1 + 0.9 * self.random())
 
@@ -115,7 +117,7 @@ class Link:
             self._channels.link_lost()
             if monotonic() - started > STEADY:
                 self._wait.reset()
-            pause = self._wait.next(code)
+            pause = self._wait.next(code, has_streams=len(self._channels) > 0)
             self.state.next_attempt = monotonic() + pause
             if self._wake.is_set() or self._is_stopping:
                 pause = 0.0  # we left by ourselves

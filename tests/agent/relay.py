@@ -18,6 +18,7 @@ import websockets
 from websockets.asyncio.server import ServerConnection, serve
 
 from cmdop_agent.daemon import Agent, facts
+from cmdop_agent.link import Wait
 from cmdop_agent.permissions import Permissions
 from cmdop_agent.registration import Registration
 from cmdop_wire import frames
@@ -148,9 +149,10 @@ class Relay:
         self._tell()
         sender = asyncio.create_task(self._drain(socket, self._sending))
         try:
-            async for message in socket:
-                assert isinstance(message, bytes)
-                self._take(frames.decode(message))
+            with contextlib.suppress(websockets.ConnectionClosedError):
+                async for message in socket:
+                    assert isinstance(message, bytes)
+                    self._take(frames.decode(message))
         finally:
             sender.cancel()
             self.closed.append(socket.close_code)
@@ -258,6 +260,14 @@ async def relay() -> AsyncIterator[Relay]:
         yield made
 
 
+class Impatient(Wait):
+    """Comes back at once, where a test is not about waiting."""
+
+    def next(self, code: int | None = None, *, has_streams: bool = False) -> float:
+        """Return next to nothing."""
+        return 0.02
+
+
 def registration(url: str, **fields: Any) -> Registration:
     """Return a registration at ``url``."""
     known: dict[str, Any] = {
@@ -290,6 +300,7 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         there = at or await stack.enter_async_context(relay())
         agent = Agent(own_folder(), registration(there.url, **fields), facts("0.1", "web-1"), say=lambda _: None)
+        agent.link._wait = Impatient()
         if mode is not None:
             agent.permissions.write(Permissions(mode, tuple(rules)))
         task = asyncio.create_task(agent.run())
