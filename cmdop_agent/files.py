@@ -37,7 +37,7 @@ def parts_below(root: str, path: str) -> list[str]:
     """
     if not path or "\0" in path or len(path) > LONGEST_PATH:
         raise Refusal(ErrorCode.INVALID, f"a path has 1 to {LONGEST_PATH} characters and no NUL")
-    path = path.removeprefix("~/")
+    path = "" if path == "~" else path.removeprefix("~/")
     if path.startswith("/"):
         prefix = root.rstrip("/") + "/"
         if not path.startswith(prefix):
