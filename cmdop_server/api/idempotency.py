@@ -33,15 +33,15 @@ def once(
 ) -> Status[Schema] | HttpResponse:
     """Return what ``act`` answers, or the remembered answer without its secret if this request was answered before.
 
-    The key counts for this caller, method and path only. ``still_allowed`` asks the door again before a replay.
-    Another body under the same key is ``idempotency_mismatch``.
+    The key counts for this caller, workspace and reach of their credential, method and path only. ``still_allowed``
+    asks the door again before a replay. Another body under the same key is ``idempotency_mismatch``.
     """
     key = request.headers.get(HEADER)
     if key is None:
         return Status(status, act())
     if not 1 <= len(key) <= KEY_LENGTH or not key.isascii() or not key.isprintable():
         raise Refused(ErrorCode.MALFORMED, f"an {HEADER} has 1 to {KEY_LENGTH} printable ASCII characters")
-    scope = _hash([actor.id, request.method, request.path, key])
+    scope = _hash([actor.id, actor.workspace_id, actor.reach, request.method, request.path, key])
     wanted = _hash(json.loads(request.body or b"null"))
     with transaction.atomic():
         record, is_new = _claimed(scope, wanted, timezone.now())

@@ -77,10 +77,10 @@ def redeem_sign_in_token(text: str, workspace_ref: str | None, client: str, *, a
     and the token can be tried again.
     """
     now = timezone.now()
-    live = SignInToken.objects.filter(
+    live = SignInToken.objects.select_related("account").filter(
         secret_hash=keyed_hash(text), redeemed_at=None, expires_at__gt=now, account__is_active=True
     )
-    token = live.select_related("account").first() if token_kind(text) == "sign_in" else None
+    token = live.first() if token_kind(text) == "sign_in" else None
     if token is None:
         raise invalid_grant()
     actor = Actor(
@@ -91,7 +91,9 @@ def redeem_sign_in_token(text: str, workspace_ref: str | None, client: str, *, a
         request_id=request_id,
     )
     with changing(actor, workspace_ref or _default_workspace(actor), Action.WORKSPACE_VIEW) as change:
-        if not live.update(redeemed_at=now) or change.role is None:
+        # By its own row alone: PostgreSQL would not look at a joined condition again after waiting for the row.
+        taken = SignInToken.objects.filter(pk=token.pk, redeemed_at=None, expires_at__gt=now).update(redeemed_at=now)
+        if not taken or change.role is None:
             raise invalid_grant()
         sign_in = SignIn.objects.create(
             account=token.account,

@@ -133,3 +133,21 @@ def test_an_answer_is_forgotten_after_a_day(world: World) -> None:
 @pytest.mark.parametrize(("key", "status"), [("x", 201), ("x" * 255, 201), ("x" * 256, 400), ("", 400), ("a\tb", 400)])
 def test_an_idempotency_key_is_a_short_plain_text(world: World, key: str, status: int) -> None:
     assert post(world.as_("owner"), keys_path(world), key).status_code == status
+
+
+@pytest.mark.both
+def test_a_replay_never_crosses_to_another_workspace_or_a_wider_sign_in(world: World) -> None:
+    # Neither of these two addresses names a workspace: the credential does, and a narrow one must learn nothing.
+    key, personal = secrets.token_hex(8), world["owner"].personal
+    there = post(world.as_("owner"), "/agent/register", key, hostname="web-1")
+    here = post(world.as_("owner", personal), "/agent/register", key, hostname="web-1")
+    assert (there.status_code, here.status_code) == (201, 201)
+    assert "Idempotent-Replayed" not in here.headers
+    assert there.json()["workspace"]["id"] == world.acme.id
+    assert here.json()["workspace"]["slug"] == personal
+    name = f"Team {secrets.token_hex(4)}"
+    founded = post(world.as_("owner", reach="all"), "/workspaces", key, name=name)
+    narrow = post(world.as_("owner"), "/workspaces", key, name=name)
+    assert founded.status_code == 201
+    assert narrow.status_code == 409
+    assert founded.json()["id"] not in narrow.text

@@ -380,6 +380,19 @@ def test_a_one_time_token_signs_in_everywhere_once(world: World) -> None:
     assert session["workspaces"] == sorted([world.acme.slug, world["member"].personal])
 
 
+@pytest.mark.both
+def test_a_one_time_token_for_two_workspaces_at_once_signs_in_to_one(world: World) -> None:
+    # No lock of a workspace makes these wait for each other; the token alone does.
+    for _ in range(5):
+        body = {"grant_type": GRANT_SIGN_IN_TOKEN, "token": world.one_time_token("visitor")}
+        places = [world.acme.slug, world.globex.slug, world["visitor"].personal] * 3
+        bodies = [body | {"workspace": place} for place in places]
+        apis = [world.api() for _ in places]
+        with ThreadPoolExecutor(len(places)) as pool:
+            answers = list(pool.map(lambda api, asked: api.post("/auth/token", json=asked), apis, bodies))
+        assert sorted(answer.status_code for answer in answers) == [200] + [400] * 8
+
+
 def test_an_expired_one_time_token_is_none(world: World) -> None:
     text = world.one_time_token("member")
     world.server.backstage(f"{MOVES}one_time_token_expires_in", token=text, seconds=-1)
