@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmdop_cli.credentials import client_options
-from cmdop_sdk.dialing import Dialer, Target
+from cmdop_cli.credentials import client, client_options
+from cmdop_sdk.dialing import Dialer, Purpose, Target, Ticketed, Tickets
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -22,7 +22,8 @@ def _with_key(call: "Call", text: str) -> Dialer:
     from cmdop_sdk.bearers import KeyBearer
 
     origin = call.server.origin
-    return Dialer(_target(call, origin), KeyBearer(KeyCredential.from_text(text, origin), origin))
+    bearer = KeyBearer(KeyCredential.from_text(text, origin), origin)
+    return Dialer(_target(call, origin), bearer, tickets=_tickets(call))
 
 
 async def _with_sign_in(call: "Call") -> Dialer:
@@ -37,7 +38,16 @@ async def _with_sign_in(call: "Call") -> Dialer:
         mode=stored.mode,
         workspace=stored.workspace_id,
     )
-    return Dialer(_target(call, stored.origin), bearer)
+    return Dialer(_target(call, stored.origin), bearer, tickets=_tickets(call))
+
+
+def _tickets(call: "Call") -> Tickets:
+    async def ticket(purpose: Purpose) -> Ticketed:
+        # Only where the relay has an address of its own: this loads the HTTP client.
+        async with client(call) as asked:
+            return await asked.stream_ticket(purpose)
+
+    return ticket
 
 
 def _target(call: "Call", origin: str) -> Target:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from cmdop_sdk.auth import KeyCredential, TokenSource
 from cmdop_sdk.bearers import Bearer, KeyBearer, PairBearer
-from cmdop_sdk.errors import AuthenticationError, InvalidRequest, LocalCode
+from cmdop_sdk.errors import AuthenticationError, InvalidRequest, LocalCode, UnexpectedAnswer
 from cmdop_sdk.models import Discovery, Version
 from cmdop_sdk.origin import DEFAULT_SERVER, origin_of
 from cmdop_sdk.profiles import saved_sign_in
@@ -25,11 +25,12 @@ from cmdop_sdk.resources.terminal import TerminalResource
 from cmdop_sdk.resources.workspace import WorkspaceResource
 from cmdop_sdk.store import FileTokenSource, Store
 from cmdop_sdk.transport import API_BASE, READ_TIMEOUT, RETRIES, Transport
+from cmdop_wire.ids import is_id
 
 if TYPE_CHECKING:
     import httpx
 
-    from cmdop_sdk.dialing import Dialer
+    from cmdop_sdk.dialing import Dialer, Purpose, Ticketed
     from cmdop_sdk.local import LocalAgent
 
 DEFAULT_MODE = "prod"
@@ -201,8 +202,24 @@ class AsyncCMDOPClient:
                 ca_file=None if ca_file is None else Path(ca_file),
                 ca_pin=self._options.get("ca_pin"),
             )
-            self._dialer = Dialer(target, self._bearer, retries=self._options.get("retries", RETRIES))
+            self._dialer = Dialer(
+                target, self._bearer, tickets=self.stream_ticket, retries=self._options.get("retries", RETRIES)
+            )
         return self._dialer
+
+    async def stream_ticket(self, purpose: "Purpose") -> "Ticketed":
+        """Return a ticket for one stream, as a relay with an address of its own wants it in place of a credential."""
+        from cmdop_sdk.dialing import Ticketed
+
+        is_session = is_id(purpose.machine, "session")  # which an observer may name in place of the machine
+        made = await (
+            self.sessions.ticket(purpose.machine)
+            if is_session
+            else self.machines.ticket(purpose.machine, purpose.right)
+        )
+        if made.secret is None:
+            raise UnexpectedAnswer("the server made a ticket without telling its text")
+        return Ticketed(made.secret, made.relay.url)
 
     async def version(self) -> Version:
         """Return what answers at the server; needs no credential."""

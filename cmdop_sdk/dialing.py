@@ -9,11 +9,11 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
@@ -32,6 +32,7 @@ from cmdop_sdk.errors import (
     TimedOut,
     UnexpectedAnswer,
     Unreachable,
+    WrongOrigin,
 )
 from cmdop_sdk.network import proxy_for, unreachable
 from cmdop_sdk.origin import origin_of
@@ -39,12 +40,33 @@ from cmdop_sdk.trust import ssl_context
 from cmdop_wire.frames import LIMITS, PROTOCOL
 
 CLIENT_PATH = "/relay/client"
+ELSEWHERE = 421  # RFC 9110 §15.5.20, misdirected: the relay has another address
 RETRIES = 4  # after the first try, of a connection over which nothing was asked for yet
 BACKOFF_BASE, BACKOFF_CAP = 0.25, 4.0  # seconds; full jitter over a doubling bound
 CLOSING = 2.0  # seconds that a peer has to answer a close
 
 # The library's debug log would show the header with the credential.
 _QUIET = logging.Logger("cmdop_sdk.websocket", logging.CRITICAL + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a stream is opened for: ``right`` (such as ``session.operate``) on a machine, by any of its names."""
+
+    machine: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticketed:
+    """A ticket, and where it is taken."""
+
+    secret: Secret
+    url: str
+
+
+Tickets = Callable[[Purpose], Awaitable[Ticketed]]
+"""Asks the server, over HTTP, for a ticket that opens one stream."""
 
 OnMessage = Callable[[bytearray | bytes], None]
 OnLost = Callable[[], None]
@@ -123,19 +145,41 @@ class _Dial(connect):
         return exc
 
 
-class Dialer:
-    """Makes websockets to one relay as one caller; share it among streams, so that trust is read only once."""
+class _Elsewhere(Exception):
+    """The relay has another address than the server."""
 
-    def __init__(self, target: Target, bearer: Bearer, *, retries: int = RETRIES) -> None:
+
+class Dialer:
+    """Makes websockets to one relay as one caller; share it among streams, so that trust is read only once.
+
+    A server of several workers has its relay at another port. No key or token goes there (D-23): ``tickets`` gets
+    what does, and without it such a server is ``UnexpectedAnswer``.
+    """
+
+    def __init__(
+        self, target: Target, bearer: Bearer, *, tickets: Tickets | None = None, retries: int = RETRIES
+    ) -> None:
         if origin_of(target.origin) != target.origin:
             raise InvalidRequest(f"{target.origin!r} is no origin")
         self.target = target
-        self.bearer = bearer
+        self._bearer = bearer
+        self._tickets = tickets
+        self._is_elsewhere = False
         self._retries = retries
         self._tls: ssl.SSLContext | None = None
 
+    async def credential(self, purpose: Purpose) -> Shown:
+        """Return what to show to the relay now, on a stream that is open."""
+        return (await self._ticket(purpose))[0] if self._is_elsewhere else await self._bearer.show()
+
     async def dial(
-        self, first: Callable[[], bytes], on_message: OnMessage, on_lost: OnLost, *, retries: int | None = None
+        self,
+        purpose: Purpose,
+        first: Callable[[], bytes],
+        on_message: OnMessage,
+        on_lost: OnLost,
+        *,
+        retries: int | None = None,
     ) -> tuple[Connection, Shown]:
         """Return a websocket over which the frame ``first`` was sent, and the credential that was shown for it.
 
@@ -146,7 +190,7 @@ class Dialer:
         left = self._retries if retries is None else retries
         for number in range(left + 1):
             try:
-                connection, shown = await self._accepted(on_message, on_lost)
+                connection, shown = await self._accepted(purpose, on_message, on_lost)
             except CMDOPError as failure:
                 if number == left or not failure.transient:
                     raise
@@ -162,17 +206,39 @@ class Dialer:
             raise
         return connection, shown
 
-    async def _accepted(self, on_message: OnMessage, on_lost: OnLost) -> tuple[Connection, Shown]:
-        shown = await self.bearer.show()
+    async def _accepted(self, purpose: Purpose, on_message: OnMessage, on_lost: OnLost) -> tuple[Connection, Shown]:
+        if not self._is_elsewhere:
+            try:
+                return await self._at_home(on_message, on_lost)
+            except _Elsewhere:
+                self._is_elsewhere = True
+        shown, url = await self._ticket(purpose)
         try:
-            return await self._upgraded(shown.secret, on_message, on_lost), shown
+            return await self._upgraded(url, shown.secret, on_message, on_lost), shown
+        except _Elsewhere:
+            raise UnexpectedAnswer(f"{self.target.origin} does not know where its relay is") from None
+
+    async def _at_home(self, on_message: OnMessage, on_lost: OnLost) -> tuple[Connection, Shown]:
+        shown = await self._bearer.show()
+        try:
+            return await self._upgraded(self.target.url, shown.secret, on_message, on_lost), shown
         except AuthenticationError:
-            other = await self.bearer.show(rejected=shown.secret)
+            other = await self._bearer.show(rejected=shown.secret)
             if other.secret == shown.secret:
                 raise
-        return await self._upgraded(other.secret, on_message, on_lost), other
+        return await self._upgraded(self.target.url, other.secret, on_message, on_lost), other
 
-    async def _upgraded(self, secret: Secret, on_message: OnMessage, on_lost: OnLost) -> Connection:
+    async def _ticket(self, purpose: Purpose) -> tuple[Shown, str]:
+        """Return a ticket as what is shown, with the end of the credential behind it, and where it is taken."""
+        if self._tickets is None:
+            raise UnexpectedAnswer(f"the relay of {self.target.origin} has another address, which takes tickets only")
+        ticket = await self._tickets(purpose)
+        there, here = urlsplit(ticket.url), urlsplit(self.target.url)
+        if (there.scheme, there.hostname, there.path) != (here.scheme, here.hostname, CLIENT_PATH) or there.query:
+            raise WrongOrigin(f"{self.target.origin} names a relay elsewhere: {ticket.url[:300]!r}")
+        return Shown(ticket.secret, (await self._bearer.show()).expires_at), ticket.url
+
+    async def _upgraded(self, url: str, secret: Secret, on_message: OnMessage, on_lost: OnLost) -> Connection:
         origin = self.target.origin
         if self._tls is None:
             self._tls = self.target.tls()
@@ -182,7 +248,7 @@ class Dialer:
 
         try:
             connection = await _Dial(
-                self.target.url,
+                url,
                 additional_headers={"Authorization": f"Bearer {secret.reveal()}"},
                 subprotocols=[websockets.Subprotocol(PROTOCOL)],
                 compression=None,
@@ -199,6 +265,8 @@ class Dialer:
                 logger=_QUIET,
             )
         except websockets.InvalidStatus as refused:
+            if refused.response.status_code == ELSEWHERE:
+                raise _Elsewhere from None
             raise _refused(refused, origin) from None  # the request in it bears the credential
         except TimeoutError as late:
             raise TimedOut(f"could not connect to {origin} in time", hint=f"curl -sS {origin}/health/live") from late

@@ -18,7 +18,7 @@ import websockets
 from cmdop_sdk import stream_ends
 from cmdop_sdk.auth import EXPIRY_MARGIN
 from cmdop_sdk.bearers import Shown
-from cmdop_sdk.dialing import CLOSING, Connection, Dialer
+from cmdop_sdk.dialing import CLOSING, Connection, Dialer, Purpose
 from cmdop_sdk.errors import CMDOPError, InvalidRequest, ServiceUnavailable, StreamClosed, TimedOut, Unreachable
 from cmdop_sdk.stream_state import Notice, Output, StreamState
 from cmdop_wire import frames
@@ -271,12 +271,16 @@ class Stream:
     # -- the connection -------------------------------------------------------------------------------------------
 
     @property
+    def _purpose(self) -> Purpose:
+        return Purpose(self._state.machine, self._state.right)
+
+    @property
     def _is_alive(self) -> bool:
         return self._connection is not None and self._connection.close_code is None
 
     async def _dial(self, retries: int | None = None) -> None:
         self._connection, shown = await self._dialer.dial(
-            self._state.first_frame, self._take, self._lost, retries=retries
+            self._purpose, self._state.first_frame, self._take, self._lost, retries=retries
         )
         await _ended(self._reauthing)
         self._reauthing = None
@@ -288,7 +292,7 @@ class Stream:
         while shown.expires_at is not None:
             await _until(shown.expires_at - EXPIRY_MARGIN)
             try:
-                fresh = await self._dialer.bearer.show()
+                fresh = await self._dialer.credential(self._purpose)
             except CMDOPError as failure:
                 if not failure.transient:
                     return  # the relay closes the stream, and says why

@@ -13,6 +13,7 @@ from cmdop_sdk.errors import CMDOPError, MachineRefused, UnexpectedAnswer, error
 from cmdop_wire import frames
 from cmdop_wire.flow import Receiver, Sender
 from cmdop_wire.frames import LIMITS, STREAM, Frame, Kind, Malformed
+from cmdop_wire.vocab import Action
 
 UNBOUNDED = 1 << 62  # an observer's window is the relay's affair
 MOST_NOTICES = 100  # that nobody has looked at yet
@@ -38,6 +39,16 @@ class Notice:
 
     code: str
     message: str
+
+
+# What each kind of stream needs the right to.
+RIGHTS = {
+    "session": Action.SESSION_OPERATE,
+    "observe": Action.SESSION_OBSERVE,
+    "command": Action.COMMAND_EXECUTE,
+    "read_file": Action.FILE_READ,
+    "write_file": Action.FILE_WRITE,
+}
 
 
 class StreamState:
@@ -159,6 +170,16 @@ class StreamState:
             received={kind.name: receiver.received for kind, receiver in self._receivers.items()},
             sent={Kind.INPUT.name: self.input.sent},
         )
+
+    @property
+    def machine(self) -> str:
+        """Return the machine by the name that was given, and by its id once that is known."""
+        return str(self.opened.get("machine") or self.opening.get("machine", ""))
+
+    @property
+    def right(self) -> str:
+        """Return the right that this stream needs, such as ``session.operate``."""
+        return str(RIGHTS.get(str(self.opening.get("kind")), ""))
 
     @property
     def is_resumable(self) -> bool:

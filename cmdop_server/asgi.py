@@ -12,6 +12,7 @@ from django.urls import get_resolver
 
 from cmdop_server.bridge import Receive, Scope, Send, ThreadedDjango, refuse
 from cmdop_server.health import server_version
+from cmdop_server.relay.socket import refuse as refuse_upgrade
 from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ async def worker_application(scope: Scope, receive: Receive, send: Send) -> None
         await django_application()(scope, receive, send)
     elif scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": "see relay in /.well-known/cmdop"})
+        # A client must not follow with its token, which belongs to this origin (D-23): it asks for a ticket.
+        await refuse_upgrade(send, 421, "the relay has an address of its own: see relay in /.well-known/cmdop")
 
 
 async def relay_application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -101,7 +101,10 @@ class Socket:
 
 
 async def refuse(send: Send, status: int, reason: str) -> None:
-    """Refuse the upgrade with an HTTP status: 401 no credential, 403 origin, 404 path, 426 subprotocol, 503 busy."""
+    """Refuse the upgrade with an HTTP status.
+
+    401 no credential, 403 origin, 404 path, 421 the relay is elsewhere, 426 subprotocol, 503 busy.
+    """
     body = reason.encode()
     await send(
         {

@@ -161,6 +161,10 @@ class TokenBearer:
             self.shown.append(now.secret.reveal())
         return now
 
+    def forget(self) -> None:
+        """Get the next token when it is asked for."""
+        self._now = None
+
 
 class FarSide:
     """What runs at the machine: says ``speech``, hears ``heard``, ends once it has heard ``hears`` bytes and an end."""

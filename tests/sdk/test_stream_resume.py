@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from cmdop_sdk import stream as streams
+from cmdop_sdk.auth import Secret
+from cmdop_sdk.dialing import Purpose, Ticketed
 from cmdop_sdk.errors import (
     AuthenticationError,
     StreamClosed,
     UnexpectedAnswer,
+    WrongOrigin,
 )
 from cmdop_sdk.stream import Stream
 from cmdop_sdk.stream_state import Notice
@@ -352,6 +355,71 @@ def test_a_resume_shows_what_is_good_then() -> None:
 
     run(test)
     assert bearers == ["token-0", "token-1"]
+
+
+def test_a_relay_elsewhere_is_shown_tickets_and_never_a_token() -> None:
+    shown: list[str] = []
+    asked: list[Purpose] = []
+
+    async def script(peer: Peer) -> None:
+        shown.append(peer.bearer)
+        if (await peer.frame()).kind is Kind.OPEN:
+            await peer.word(Kind.OPENED, **OPENED)
+            peer.cut()
+            return
+        await peer.word(Kind.RESUMED, received={"INPUT": 0})
+        while (frame := await peer.frame()).kind is not Kind.REAUTH:
+            pass
+        shown.append(frames.body_of(frame)["token"])
+        await peer.word(Kind.EXIT, status=0)
+
+    async def test() -> None:
+        async with relaying(_never) as home, relaying(script) as there:
+            home.answers = [(421, {})]
+
+            async def ticket(purpose: Purpose) -> Ticketed:
+                asked.append(purpose)
+                return Ticketed(Secret(f"ticket-{len(asked)}"), f"ws://127.0.0.1:{there.port}/relay/client")
+
+            bearer = TokenBearer(3600, 60.4, 3600)
+            async with Stream(home.dialer(bearer, tickets=ticket), COMMAND) as stream:
+                bearer.forget()
+                await output_of(stream)
+            assert len(home.requests) == 1
+
+    run(test)
+    assert shown == ["ticket-1", "ticket-2", "ticket-3"]
+    assert asked[0] == Purpose("web-1", "command.execute")
+    assert asked[1:] == [Purpose(OPENED["machine"], "command.execute")] * 2
+
+
+async def _never(peer: Peer) -> None:
+    raise AssertionError("nobody may come here")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://127.0.0.2:5/relay/client",
+        "wss://127.0.0.1:5/relay/client",
+        "ws://127.0.0.1:5/relay/agent",
+        "ws://127.0.0.1:5/relay/client?x=1",
+        "ws://evil@127.0.0.9/relay/client",
+    ],
+)
+def test_a_relay_on_another_host_is_not_believed(url: str) -> None:
+    async def ticket(_: Purpose) -> Ticketed:
+        return Ticketed(Secret("ticket"), url)
+
+    async def test() -> None:
+        async with relaying(_never) as home:
+            home.answers = [(421, {}), (421, {})]
+            with pytest.raises(WrongOrigin, match="names a relay elsewhere"):
+                await Stream(home.dialer(tickets=ticket), COMMAND).__aenter__()
+            with pytest.raises(UnexpectedAnswer, match="tickets only"):
+                await Stream(home.dialer(), COMMAND).__aenter__()
+
+    run(test)
 
 
 def test_no_redirect_is_followed() -> None:

@@ -23,8 +23,9 @@ from cmdop_sdk.errors import (
 )
 from cmdop_sdk.stream_state import Notice
 from tests.agents import Machine, start_agent
+from tests.processes import Postgres, Server
 from tests.sdk.test_against_server import signed_in
-from tests.world import World
+from tests.world import World, make_world
 
 EVERYTHING = ("machines:read", "commands:execute", "sessions:observe", "files:read", "files:write")
 
@@ -126,7 +127,11 @@ def test_a_terminal_is_operated_and_watched(world: World, machine: Machine) -> N
             async with client.terminal.attach("web-1", cols=93, rows=31, argv=["/bin/sh"]) as terminal:
                 session = await client.terminal.get_active_session("web-1")
                 assert session is not None
-                assert (session.id, session.state, session.operator.kind) == (terminal.session_id, "active", "personal_key")
+                assert (session.id, session.state, session.operator.kind) == (
+                    terminal.session_id,
+                    "active",
+                    "personal_key",
+                )
                 assert terminal.machine_id == machine.id
                 await terminal.send("stty size; echo mark-$((1+1))\n")
                 assert b"31 93" in await until(terminal, b"mark-2")
@@ -350,3 +355,34 @@ def test_the_end_of_a_command_is_told_although_the_network_broke_meanwhile(world
             assert command.exit.exit_code == 9
 
     run(test)
+
+
+@pytest.mark.slow
+def test_a_relay_with_a_port_of_its_own_takes_tickets(
+    new_server: Callable[..., Server], postgres: Postgres, tmp_path: Path
+) -> None:
+    server = new_server(postgres.database(), "--workers", "2")
+    world = make_world(server)
+    machine = start_agent(world, tmp_path / "agent-of-web-1", "web-1")
+    guest = signed_in(world, "guest").pair
+
+    async def test() -> None:
+        watching = AsyncCMDOPClient.with_source(MemoryTokenSource(guest), guest.origin, guest.workspace_id)
+        async with acting(world) as client, watching:
+            assert (await client.terminal.execute("web-1", ["echo", "hello"])).text == "hello\n"
+            assert (await client.files.put("web-1", "sent", b"content")).size == 7
+            async with client.terminal.attach("web-1", argv=["/bin/sh"]) as terminal:
+                for ref in ("web-1", terminal.session_id):
+                    async with watching.terminal.attach(ref, "observer") as seen:
+                        await terminal.send("echo seen-$((5*5))\n")
+                        await until(seen, b"seen-25")
+                await terminal.send("exit\n")
+                assert terminal.exit is None
+                async for _ in terminal:
+                    pass
+
+    try:
+        run(test)
+    finally:
+        machine.stop()
+        world.close()
