@@ -98,6 +98,17 @@ def test_the_layout_page_names_everything_at_the_top_and_every_server_app() -> N
     assert {name for name in top | {app.split("/")[1] for app in apps} if name not in page} == set()
 
 
+def test_every_variable_that_the_code_reads_is_documented() -> None:
+    pages = text_of("docs/operations.md") + text_of("docs/reference/cli.md")
+    read = {
+        variable
+        for name in tracked()
+        if name.endswith(".py") and name.split("/")[0] in PACKAGES
+        for variable in re.findall(r"[\"'](CMDOP_[A-Z_]*[A-Z])[\"']", text_of(name))
+    }
+    assert {variable for variable in read if f"`{variable}`" not in pages} == set()
+
+
 def test_the_changelog_has_an_unreleased_section() -> None:
     assert "\n## Unreleased\n" in text_of("CHANGELOG.md")
 
