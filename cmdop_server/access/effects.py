@@ -35,6 +35,14 @@ class PasswordChanged(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class AccountChanged(Effect):
+    """What ``event`` names happened to the account itself, and all that follows from it has: it remains to be told."""
+
+    account_id: str
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
 class MemberRemoved(Effect):
     """The account is no longer in the workspace: everything of theirs there ends for ever (D-17)."""
 

@@ -7,7 +7,7 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from cmdop_server.access.actor import Actor, ActorKind
-from cmdop_server.access.effects import AccountCreated, PasswordChanged, announce
+from cmdop_server.access.effects import AccountChanged, AccountCreated, PasswordChanged, announce
 from cmdop_server.access.errors import Conflict, Invalid
 from cmdop_server.accounts.models import Account
 from cmdop_server.accounts.queries import fold_email
@@ -49,6 +49,7 @@ def change_password(actor: Actor, account: Account, password: str) -> None:
     with transaction.atomic():
         account.save(update_fields=["password"])
         announce(PasswordChanged(actor, account.public_id, keep_sign_in_id=actor.sign_in_id))
+        announce(AccountChanged(actor, account.public_id, "account.password_changed"))
 
 
 def _checked_email(email: str) -> str:

@@ -1,24 +1,34 @@
-"""How token families and sign-ins end: rows, events, announcements. Who may end them is decided elsewhere."""
+"""How token families, sign-ins and grants end: rows, events, announcements. Who may end them is decided elsewhere.
+
+Everybody locks in this order, so that nobody waits in a circle: the account (who changes it), a workspace's row, device
+grants, one-time tokens, families, and the logs last, in the order of their workspaces' ids.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.effects import CredentialRevoked, announce
-from cmdop_server.audit.services import append
-from cmdop_server.credentials.models import SignIn, TokenFamily
+from cmdop_server.audit.services import append, lock_chains
+from cmdop_server.credentials.models import DeviceGrant, SignIn, SignInToken, TokenFamily
 
 
 def end_families(
-    actor: Actor, families: Iterable[TokenFamily], *, cause: str, now: datetime, with_events: bool = True
+    actor: Actor,
+    families: Iterable[TokenFamily],
+    *,
+    cause: str,
+    now: datetime,
+    with_events: bool = True,
+    told_in: Iterable[str] = (),
 ) -> None:
     """End live families, and each sign-in that has none left, inside the caller's transaction.
 
-    Each workspace gets one event for each sign-in, unless the caller's own event tells of it (D-17). Workspaces are
-    visited in the order of their ids, so that two such endings never wait for each other's chains.
+    Each workspace gets one event for each sign-in, unless the caller's own event tells of it (D-17). ``told_in`` are
+    further workspaces in which the caller will tell of it.
     """
     pks = [family.pk for family in families]
     live = (
@@ -27,7 +37,10 @@ def end_families(
         .filter(pk__in=pks, revoked_at=None)
         .order_by("workspace__public_id", "sign_in_id", "pk")
     )
-    for (workspace_id, _), together in groupby(list(live), lambda each: (each.workspace.public_id, each.sign_in_id)):
+    found = list(live)
+    if with_events:
+        lock_chains({*(family.workspace.public_id for family in found), *told_in})
+    for (workspace_id, _), together in groupby(found, lambda each: (each.workspace.public_id, each.sign_in_id)):
         ended = list(together)
         TokenFamily.objects.filter(pk__in=[family.pk for family in ended]).update(revoked_at=now, revoked_because=cause)
         if with_events:
@@ -37,11 +50,26 @@ def end_families(
     _close_empty(actor, pks, cause, now)
 
 
-def end_sign_ins(actor: Actor, sign_ins: Iterable[SignIn], *, cause: str, now: datetime) -> None:
-    """End sign-ins with all their families, inside the caller's transaction."""
+def end_sign_ins(
+    actor: Actor, sign_ins: Iterable[SignIn], *, cause: str, now: datetime, told_in: Iterable[str] = ()
+) -> None:
+    """End sign-ins with all their families, inside the caller's transaction; ``told_in`` as in ``end_families``."""
     pks = [sign_in.pk for sign_in in sign_ins]
-    end_families(actor, TokenFamily.objects.filter(sign_in__in=pks, revoked_at=None), cause=cause, now=now)
-    _close(actor, SignIn.objects.filter(pk__in=pks), cause, now)
+    families = TokenFamily.objects.filter(sign_in__in=pks, revoked_at=None)
+    end_families(actor, families, cause=cause, now=now, told_in=told_in)
+    _close(actor, SignIn.objects.filter(pk__in=pks).order_by("pk"), cause, now)
+
+
+def deny_grants(grants: QuerySet[DeviceGrant], *, now: datetime) -> None:
+    """Deny the device grants among these that nobody has redeemed, inside the caller's transaction."""
+    pks = grants.filter(redeemed_at=None).select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True)
+    DeviceGrant.objects.filter(pk__in=list(pks)).update(denied_at=now)
+
+
+def expire_tokens(tokens: QuerySet[SignInToken], *, now: datetime) -> None:
+    """End the one-time sign-in tokens among these that nobody has redeemed, inside the caller's transaction."""
+    pks = tokens.filter(redeemed_at=None).select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True)
+    SignInToken.objects.filter(pk__in=list(pks)).update(expires_at=now)
 
 
 def _close_empty(actor: Actor, family_pks: list[int], cause: str, now: datetime) -> None:

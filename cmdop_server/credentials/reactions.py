@@ -4,8 +4,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from cmdop_server.access.effects import CredentialRevoked, MemberRemoved, PasswordChanged, announce
-from cmdop_server.credentials.endings import end_families, end_sign_ins
+from cmdop_server.credentials.endings import deny_grants, end_families, end_sign_ins, expire_tokens
 from cmdop_server.credentials.models import DeviceGrant, Key, SignIn, SignInToken, TokenFamily
+from cmdop_server.workspaces.queries import personal_workspace_of
 
 
 def end_what_the_member_held(effect: MemberRemoved) -> None:
@@ -15,6 +16,7 @@ def end_what_the_member_held(effect: MemberRemoved) -> None:
     """
     now = timezone.now()
     held = {"workspace__public_id": effect.workspace_id}
+    deny_grants(DeviceGrant.objects.filter(**held, account__public_id=effect.account_id), now=now)
     keys = Key.objects.filter(**held, owner__public_id=effect.account_id, revoked_at=None)
     ids = list(keys.values_list("public_id", flat=True))
     keys.update(revoked_at=now)
@@ -22,7 +24,6 @@ def end_what_the_member_held(effect: MemberRemoved) -> None:
         announce(CredentialRevoked(effect.actor, effect.workspace_id, key_id, "member_removed"))
     families = TokenFamily.objects.filter(**held, sign_in__account__public_id=effect.account_id, revoked_at=None)
     end_families(effect.actor, families, cause="member_removed", now=now, with_events=False)
-    DeviceGrant.objects.filter(**held, account__public_id=effect.account_id, redeemed_at=None).update(denied_at=now)
 
 
 def end_other_sign_ins(effect: PasswordChanged) -> None:
@@ -32,8 +33,9 @@ def end_other_sign_ins(effect: PasswordChanged) -> None:
     """
     now = timezone.now()
     theirs = Q(account__public_id=effect.account_id)
-    # Grants before chains, like a redemption: the other order could make the two wait for each other.
-    DeviceGrant.objects.filter(theirs, redeemed_at=None).update(denied_at=now)
-    SignInToken.objects.filter(theirs, redeemed_at=None).update(expires_at=now)
+    deny_grants(DeviceGrant.objects.filter(theirs), now=now)
+    expire_tokens(SignInToken.objects.filter(theirs), now=now)
     sign_ins = SignIn.objects.filter(theirs, ended_at=None).exclude(public_id=effect.keep_sign_in_id or "")
-    end_sign_ins(effect.actor, sign_ins, cause="password_changed", now=now)
+    personal = personal_workspace_of(effect.account_id)
+    told_in = [personal.public_id] if personal is not None else []
+    end_sign_ins(effect.actor, sign_ins, cause="password_changed", now=now, told_in=told_in)

@@ -17,4 +17,4 @@ class WorkspacesConfig(AppConfig):
         from cmdop_server.workspaces import personal  # noqa: PLC0415
 
         effects.on(effects.AccountCreated, personal.create_personal_workspace)
-        effects.on(effects.PasswordChanged, personal.record_password_change)
+        effects.on(effects.AccountChanged, personal.record_change)

@@ -1,6 +1,6 @@
 """The workspace that comes with every account, and what an account's own events do to it (D-4)."""
 
-from cmdop_server.access.effects import AccountCreated, PasswordChanged
+from cmdop_server.access.effects import AccountChanged, AccountCreated
 from cmdop_server.access.errors import Conflict
 from cmdop_server.accounts.queries import account_by_id
 from cmdop_server.audit import services as audit
@@ -39,15 +39,15 @@ def create_personal_workspace(effect: AccountCreated) -> None:
     )
 
 
-def record_password_change(effect: PasswordChanged) -> None:
-    """Tell of a new password where the account's own events are told: in its personal workspace."""
+def record_change(effect: AccountChanged) -> None:
+    """Tell what happened to an account where its own events are told: in its personal workspace."""
     account, workspace = account_by_id(effect.account_id), personal_workspace_of(effect.account_id)
     assert account is not None, "announced in the transaction that changed it"
     assert workspace is not None, "every account has a personal workspace"
     audit.append(
         effect.actor,
         workspace_id=workspace.public_id,
-        action="account.password_changed",
+        action=effect.event,
         target_type="account",
         target_id=account.public_id,
         target_label=account.email,

@@ -11,10 +11,8 @@ FENCE = "cmdop_server.relay.fence._after_commit.<locals>.cut_after_commit"  # cl
 # In the order in which they run. Somebody new here is a decision, not a detail.
 REVIEWED = {
     "AccountCreated": ["cmdop_server.workspaces.personal.create_personal_workspace"],
-    "PasswordChanged": [
-        "cmdop_server.workspaces.personal.record_password_change",
-        "cmdop_server.credentials.reactions.end_other_sign_ins",
-    ],
+    "PasswordChanged": ["cmdop_server.credentials.reactions.end_other_sign_ins"],
+    "AccountChanged": ["cmdop_server.workspaces.personal.record_change"],
     "MemberRemoved": [
         "cmdop_server.credentials.reactions.end_what_the_member_held",
         "cmdop_server.machines.reactions.revoke_join_tokens",
