@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from cmdop_sdk import models
+from cmdop_sdk import machine_models, models
 from cmdop_sdk.auth import Secret
 from tests.processes import Server
 
 ANSWERS: dict[str, Any] = {
     "show_me": models.Identity,
     "list_my_workspaces": models.Page[models.Workspace],
-    "list_my_sessions": models.Page[models.Session],
+    "list_my_sessions": models.Page[models.SignIn],
     "end_my_session": None,
     "list_my_tokens": models.Page[models.TokenFamily],
     "start_device": models.DeviceCode,
@@ -40,6 +40,26 @@ ANSWERS: dict[str, Any] = {
     "list_events": models.Page[models.Event],
     "show_head": models.AuditHead,
     "show_version": models.Version,
+    "register_machine": machine_models.RegisteredMachine,
+    "list_join_tokens": models.Page[machine_models.JoinToken],
+    "create_join_token": machine_models.CreatedJoinToken,
+    "revoke_join_token": machine_models.JoinToken,
+    "list_machines": models.Page[machine_models.Machine],
+    "show_machine": machine_models.Machine,
+    "update_machine": machine_models.Machine,
+    "remove_machine": None,
+    "move_machine": machine_models.Machine,
+    "create_machine_ticket": machine_models.Ticket,
+    "list_sessions": models.Page[machine_models.Session],
+    "show_session": machine_models.Session,
+    "terminate_session": machine_models.Session,
+    "create_session_ticket": machine_models.Ticket,
+}
+STRUCTS = {
+    each.__name__: each
+    for module in (models, machine_models)
+    for each in vars(module).values()
+    if isinstance(each, type) and issubclass(each, msgspec.Struct) and each is not msgspec.Struct
 }
 # What one side has and the other rightly has not, as struct.field.
 ONLY_HERE = {"CreatedKey.replayed"}  # from a header
@@ -151,7 +171,7 @@ def spelled(kind: inspect.Type) -> str:
     return names[type(kind)]
 
 
-@pytest.mark.parametrize("struct", [each for each in vars(models).values() if isinstance(each, type) and issubclass(each, msgspec.Struct) and each is not msgspec.Struct], ids=lambda struct: struct.__name__)  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize("struct", STRUCTS.values(), ids=STRUCTS)
 def test_structs_are_frozen_and_ignore_what_they_do_not_know(struct: type[msgspec.Struct]) -> None:
     assert struct.__struct_config__.frozen
     assert not struct.__struct_config__.forbid_unknown_fields
