@@ -75,6 +75,7 @@ def _moment(value: str, kind: str) -> str:
     except (ValueError, OverflowError, OSError):
         return safe(value)
 
+
 def _squeeze(sizes: list[int], columns: Sequence[Column], room: int) -> None:
     free = [place for place, column in enumerate(columns) if column.kind == "text"]
     while sum(sizes) + len(_GAP) * (len(sizes) - 1) > room:
