@@ -216,13 +216,17 @@ class Group(TyperGroup):
             found = extensions.find(name)
             if found is not None:
                 return ForeignCommand(name, lambda call, args: extensions.run(found, call, args), "")
-        hint = suggestion(name, [*self.rows, *(extensions.names() if ctx.parent is None else ())])
         path = ctx.command_path
-        raise Failure(
-            Code.USAGE,
-            f"{name} is no command of {path}",
-            hint=f"{path} {hint}" if hint else f"{path} --help",
-        )
+        hint = suggestion(name, [*self.rows, *(extensions.names() if ctx.parent is None else ())])
+        if hint:
+            fix = f"{path} {hint}" if self._is_verb(hint) else f"{path} {hint} --help"
+        else:
+            fix = "cmdop --version" if ctx.parent is None and name == "version" else f"{path} --help"
+        raise Failure(Code.USAGE, f"{name} is no command of {path}", hint=fix)
+
+    def _is_verb(self, name: str) -> bool:
+        entry = self.rows.get(name)
+        return not isinstance(entry, Noun) or entry.alone is not None
 
 
 class DefaultGroup(Group):

@@ -100,7 +100,11 @@ def _introduce(call: "Call", affects: Sequence[str]) -> None:
 
 def _answer(call: "Call", question: str) -> str:
     call.output.ask(question)
-    return sys.stdin.readline(1024).strip()
+    try:
+        return sys.stdin.readline(1024).strip()
+    except BaseException:
+        call.note("", now=True)  # an interrupted question is a line of its own
+        raise
 
 
 def _is_terminal(stream: object) -> bool:

@@ -21,6 +21,7 @@ from cmdop_cli.output import Output, encoded, safe
 from cmdop_cli.resolver import Resolution, Source, resolve
 from cmdop_cli.state import Identity, Place, State
 from cmdop_sdk.errors import LocalStateError
+from cmdop_wire.vocab import ErrorCode, Exit
 
 if TYPE_CHECKING:
     from cmdop_cli.credentials import Server
@@ -332,6 +333,10 @@ class Call:
 
     def explain(self, failure: Failure) -> Failure:
         """Add to ``failure`` in which workspace it happened and why that one, as far as that is known."""
+        if failure.exit_code == Exit.USAGE and not failure.hint:
+            failure.hint = f"cmdop {' '.join(self.path)} --help" if self.path else "cmdop help options"
+        if failure.code in ("invalid_key", ErrorCode.UNAUTHENTICATED) and self._has_key:
+            self._blame_key(failure)
         resolution = self.__dict__.get("resolution")
         if not isinstance(resolution, Resolution) or resolution.workspace is None:
             return failure
@@ -343,6 +348,16 @@ class Call:
             if not failure.why and failure.code not in (Code.USAGE, Code.LOCAL_STATE):
                 failure.why = f"workspace {place.label} (from {resolution.detail})"
         return failure
+
+    def _blame_key(self, failure: Failure) -> None:
+        """Make ``failure`` name the refused key: nothing else helps while it is in force, a sign-in least of all."""
+        given = environment.API_KEY if self.options.api_key is None else "--api-key"
+        if failure.code == ErrorCode.UNAUTHENTICATED:
+            failure.message = f"the server refuses the key in {given}: revoked, expired, or of another server"
+        if given == environment.API_KEY:
+            failure.hint = f"unset {environment.API_KEY}"
+        else:
+            failure.hint = "cmdop auth create-key --name NAME"
 
 
 class Ctx(typer.Context):

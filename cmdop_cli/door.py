@@ -52,11 +52,13 @@ def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "wa
                     await spinner
 
     gc.enable()  # see __main__.py
-    with asyncio.Runner() as runner, _terminable(runner):
-        try:
+    try:
+        with asyncio.Runner() as runner, _terminable(runner):
             return runner.run(watched())
-        except asyncio.CancelledError:
-            raise Terminated from None
+    except asyncio.CancelledError:
+        raise Terminated from None
+    finally:
+        work.close()  # settings that cannot be read end it before it begins; what never ran must not be warned about
 
 
 @contextlib.contextmanager

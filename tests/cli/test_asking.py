@@ -31,6 +31,15 @@ def test_a_terminal_is_asked_and_only_yes_is_yes(
         assert "nothing was changed" in screen.text
 
 
+def test_an_interrupted_question_keeps_its_line(terminal: Start, isolated: dict[str, str]) -> None:
+    write(isolated, state())
+    screen = terminal([str(COMMAND), *LINE])
+    screen.until("forget the profile default? [y/N]")
+    screen.type("\x03")
+    assert screen.end() == Exit.INTERRUPTED
+    assert "error: interrupted" in screen.text.splitlines()
+
+
 @pytest.mark.parametrize(
     "variables", [{"CI": "true"}, {"CMDOP_NO_INPUT": "1"}, {}], ids=["CI", "CMDOP_NO_INPUT", "--no-input"]
 )

@@ -240,11 +240,14 @@ def test_an_extension_never_gets_a_key_on_its_line(cmdop: Cmdop, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        (["worksapce", "list"], "cmdop workspace"),
+        (["worksapce", "list"], "cmdop workspace --help"),
         (["workspace", "curent"], "cmdop workspace current"),
         (["workspace", "current", "--jsno"], "cmdop workspace current --json"),
         (["config", "get", "outptu"], "cmdop config get output"),
         (["xyzzy"], "cmdop --help"),
+        (["version"], "cmdop --version"),
+        (["workspace", "list", "--output", "yaml"], "cmdop help options"),
+        (["audit", "list", "--limit", "x"], "cmdop help options"),
         (["helo"], "cmdop hello"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

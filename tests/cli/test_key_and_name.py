@@ -60,6 +60,20 @@ def test_a_dead_server_is_not_a_wrong_key(cmdop: Cmdop, world: World) -> None:
     assert ran.error["transient"] is True
 
 
+def test_a_key_that_is_refused_is_named_and_taken_away(cmdop: Cmdop, world: World) -> None:
+    """Neither signing in nor making another key helps while the variable holds this one."""
+    key = world.key("owner")
+    dead = cmdop.with_(CMDOP_API_KEY=key["text"], CMDOP_SERVER_URL=world.server.url)
+    world.as_("owner").delete(f"/workspaces/{world.acme.id}/keys/{key['id']}").raise_for_status()
+    mistyped = dead.with_(CMDOP_API_KEY=f"{dead.environ['CMDOP_API_KEY'][:-1]}!")
+    for here in (dead, mistyped):
+        ran = here.here("workspace", "show")
+        assert ran.code == Exit.NO_CREDENTIAL, ran
+        assert "the key in CMDOP_API_KEY" in ran.err
+        assert "fix: unset CMDOP_API_KEY" in ran.err.splitlines()
+        assert here.environ["CMDOP_API_KEY"] not in ran.err
+
+
 def test_use_asks_once_what_the_cache_does_not_know(cmdop: Cmdop, world: World) -> None:
     sign_in(cmdop, world, "visitor", "acme")
     assert cmdop.here("workspace", "use", world.globex.slug).ok().out == f"{world.globex.slug}\n"

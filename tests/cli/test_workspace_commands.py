@@ -8,6 +8,8 @@ from typing import Any
 from cmdop_cli.local import Local
 from cmdop_cli.state import Membership, Place
 from cmdop_wire.ids import make_id
+from cmdop_wire.vocab import Exit
+from tests.cli.places import write
 from tests.cli.signed import plant, sign_in, token_files, unique
 from tests.terminal import Cmdop
 from tests.world import World
@@ -409,3 +411,13 @@ def test_thousands_of_workspaces_never_make_the_state_unreadable(cmdop: Cmdop, w
     local.change_state(lambda draft: draft.remember(identity, many, at="2026-03-01T00:00:00Z"))
     assert cmdop.here("workspace", "use", "w0").ok()
     assert cmdop.here("workspace", "list", "-q").ok().out.split() == [world.acme.slug, world["owner"].personal]
+
+
+def test_settings_that_cannot_be_read_are_one_error_and_no_noise(
+    cmdop: Cmdop, world: World, isolated: dict[str, str]
+) -> None:
+    sign_in(cmdop, world, "owner", "acme")
+    write(isolated, b"= 1", "config.toml")
+    ran = cmdop.here("workspace", "list")
+    assert (ran.code, ran.out) == (Exit.LOCAL_STATE, "")
+    assert [line.partition(":")[0] for line in ran.err.splitlines()] == ["error", "fix"]
