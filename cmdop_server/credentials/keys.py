@@ -114,7 +114,12 @@ def _has_place(change: Change, kind: KeyKind, name: str, now: datetime) -> None:
     """Refuse a name that a live key of the same owner and kind has, and a key above the cap."""
     live = live_keys(change.workspace.pk, kind, change.actor.account_id, now)
     if live.filter(name=name).exists():
-        raise Conflict(f"a live {kind} key with this name exists", code=ErrorCode.NAME_TAKEN, field="name")
+        raise Conflict(
+            f"a live {kind} key with this name exists",
+            code=ErrorCode.NAME_TAKEN,
+            hint="cmdop auth list-keys",
+            field="name",
+        )
     cap = CAPS[kind]
     if live.count() >= cap:
         raise Conflict(

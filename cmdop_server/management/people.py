@@ -141,6 +141,8 @@ def _print_account(
     if workspace is not None:
         note(f"{workspace['role']} of {workspace['slug']} now")
     if token is not None:
-        note("one-time sign-in token, good for ten minutes:")
+        # Only where the token appears below it: not above an empty line when it goes into a pipe.
+        if sys.stdout.isatty():
+            note("one-time sign-in token, good for ten minutes:")
         answer(token)
     note(f"next: {next_line}")
