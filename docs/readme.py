@@ -26,6 +26,7 @@ CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?Z?)?"), "<time>"),
     (re.compile(r"\b[0-9a-f]{16,64}\b|[0-9A-Za-z+/]{40,88}=*"), "<hash>"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "<server>"),
+    (re.compile(r"\bcmdop [\d.]+ o(?:n \S+|n?\.\.\.)"), "<client>"),  # a long host name is cut to fit the column
     (re.compile(r"\b\d+ s(?:econds)?\b|\bnow\b"), "<while>"),
 )
 
@@ -85,7 +86,7 @@ class Shell:
 
     def _shown(self, output: str) -> str:
         # A reader's home and host are not ours, and a key in a document is a false alarm for whoever scans for keys.
-        text = settled(output).replace(self._home, "~").replace(f" on {socket.gethostname()}", " on laptop")
+        text = settled(output).replace(self._home, "~").replace(f" on {socket.gethostname()}", " on pc")
         text = SECRET.sub(lambda found: found.group(1) + "x" * len(found.group(2)), text)
         lines = text.strip("\n").split("\n")
         return "\n".join(line.rstrip() for line in lines if not JOB.fullmatch(line))
