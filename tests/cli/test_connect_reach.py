@@ -1,0 +1,352 @@
+"""``cmdop connect M`` and ``connect observe`` on real terminals: what is typed, what is shown, how it ends (D-26)."""
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmdop_wire.vocab import Exit
+from tests.cli.signed import plant
+from tests.fleet import EVERYTHING, Fleet, new_fleet, unique
+from tests.processes import Server, stop
+from tests.terminal import COMMAND, Cmdop, Terminal
+from tests.world import make_world
+
+PROMPT = "ready> "
+SET_PROMPT = f"PS1='{PROMPT}'; clear\r"
+
+
+@pytest.fixture
+def member(cmdop: Cmdop, fleet: Fleet) -> Cmdop:
+    """The command line of a member of acme with a key."""
+    return cmdop.with_(**fleet.as_("member"))
+
+
+@pytest.fixture
+def at(member: Cmdop) -> Iterator[Callable[..., Terminal]]:
+    """Attach terminals to machines: ``at("web-1")``, with a prompt that can be waited for; closed for the test."""
+    opened: list[Terminal] = []
+
+    def attach(machine: str, *arguments: str, who: Cmdop = member, **options: Any) -> Terminal:
+        opened.append(who.on_terminal("connect", "to", machine, *arguments, **options))
+        return settled(opened[-1])
+
+    yield attach
+    for terminal in opened:
+        if terminal.process.poll() is None:
+            terminal.process.send_signal(signal.SIGTERM)  # so that the session is closed, not lost
+        stop(terminal.process)
+        terminal.close()
+
+
+def settled(terminal: Terminal) -> Terminal:
+    """Wait for the shell, and give it a prompt."""
+    terminal.until("Ctrl-D ends the shell")
+    terminal.type(SET_PROMPT)
+    terminal.until(lambda text: text.strip() == PROMPT.strip())
+    return terminal
+
+
+def run(terminal: Terminal, command: str, shown: str) -> str:
+    """Type a command and wait for what it shows, which must not be in the command itself."""
+    assert shown not in command
+    terminal.type(f"{command}\r")
+    return terminal.until(shown)
+
+
+def modes(terminal: Terminal) -> list[Any]:
+    """Return the line discipline's settings."""
+    return termios.tcgetattr(terminal._terminal)
+
+
+def resize(terminal: Terminal, cols: int, rows: int) -> None:
+    """Make the terminal another size, as dragging its corner does."""
+    terminal.screen.resize(rows, cols)
+    fcntl.ioctl(terminal._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+
+# -- a session -----------------------------------------------------------------------------------------------------
+
+
+def test_it_says_where_one_is_and_how_to_leave(member: Cmdop, at: Callable[..., Terminal], fleet: Fleet) -> None:
+    terminal = member.on_terminal("connect", "web-1")
+    shown = terminal.until("Ctrl-D ends the shell")
+    assert f"web-1 in workspace {fleet.world.acme.slug} (from the key in CMDOP_API_KEY)" in shown
+    assert "~. disconnects" in shown
+    terminal.type("exit 7\r")
+    assert terminal.end() == 7
+    assert "the session on web-1 has ended" in terminal.text
+
+
+def test_ctrl_c_goes_to_the_far_side_and_ctrl_d_ends_the_shell(at: Callable[..., Terminal]) -> None:
+    terminal = at("web-1")
+    terminal.type("cat\r")
+    terminal.type("echoed\r")
+    terminal.until(lambda text: text.count("echoed") == 2)
+    terminal.type("\x03")
+    terminal.until(lambda text: "^C" in text and text.endswith(PROMPT.strip()))
+    run(terminal, "echo still-$((40+2))", "still-42")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+def test_a_resize_reaches_the_far_side(at: Callable[..., Terminal]) -> None:
+    terminal = at("web-1", width=100, height=40)
+    run(terminal, "stty size", "40 100")
+    resize(terminal, 132, 50)
+    # The new size arrives on its own way, beside what is typed.
+    run(terminal, "until [ \"$(stty size)\" = '50 132' ]; do sleep 0.05; done; echo resized-$((1+1))", "resized-2")
+
+
+def test_two_hundred_lines_of_every_width_arrive_exactly(at: Callable[..., Terminal], fleet: Fleet) -> None:
+    pieces = ["plain", "äöü", "日本語", "👩‍👩‍👧‍👦", "e\u0301", "עברית", "한국어", "\u200bzero", "ｗｉｄｅ", "𝔘𝔫𝔦"]
+    text = [
+        f"{number:03}:" + "".join(pieces[(number + each) % 10] * each for each in range(4)) for number in range(200)
+    ]
+    name = unique("lines")
+    (fleet.home / name).write_text("".join(f"{line}\n" for line in text), "utf-8")
+    terminal = at("web-1")
+    terminal.type(f"clear; echo begin-$((1)); cat ~/{name}; echo end-$((2))\r")
+    terminal.until("end-2")
+    body = terminal.written.split(b"begin-1\r\n")[1].split(b"end-2")[0]
+    assert body == "".join(f"{line}\r\n" for line in text).encode()
+
+
+def test_a_tilde_at_the_beginning_of_a_line_is_ours(at: Callable[..., Terminal]) -> None:
+    terminal = at("web-1")
+    before = modes(terminal)
+    terminal.type("~?")
+    terminal.until("~.  disconnect")
+    terminal.type("echo x~.y\r")  # in the middle of a line it is only a tilde
+    terminal.until(lambda text: text.count("x~.y") == 2)
+    terminal.type("~.")
+    assert terminal.end() == 0
+    assert "disconnected from web-1" in terminal.text
+    assert before != modes(terminal)  # it was raw, and is not any more
+
+
+def test_without_a_terminal_it_names_exec(member: Cmdop) -> None:
+    ran = member("connect", "web-1")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert "fix: cmdop connect exec web-1 -- COMMAND" in ran.err
+
+
+def test_the_shells_terminal_is_restored_however_it_ends(member: Cmdop, terminal: Callable[..., Terminal]) -> None:
+    script = (
+        f"stty -a > before; {COMMAND} connect web-1; echo status=$?; stty -a > after; cmp before after && echo same"
+    )
+    shown = terminal(["sh", "-c", script], member.environ)
+    settled(shown)
+    shown.type("printf '\\033[?1049h\\033[?25l\\033[?1000hfull'\r")
+    shown.until("full")
+    os.kill(child_of(shown.process.pid), signal.SIGTERM)
+    shown.until("same")
+    assert "status=143" in shown.text
+    tail = shown.written.rpartition(b"full")[2]
+    for mode in (b"\x1b[?1000l", b"\x1b[?25h", b"\x1b[?1049l"):
+        assert mode in tail
+
+
+def child_of(pid: int) -> int:
+    """Return the only child of a process."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+# -- two people ----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_operator_is_told_who_has_it(at: Callable[..., Terminal], member: Cmdop, fleet: Fleet) -> None:
+    terminal = at("web-2")
+    other = member.with_(**fleet.as_("admin"))
+    second = other.on_terminal("connect", "web-2")
+    assert second.end() == Exit.CONFLICT
+    assert "has the active session on web-2" in second.text
+    assert "--take-over" in second.text
+    assert "fix: cmdop connect observe web-2" in second.text
+    run(terminal, "echo mine-$((1+1))", "mine-2")
+
+
+def test_an_admin_takes_over_and_a_member_does_not(
+    at: Callable[..., Terminal], member: Cmdop, cmdop: Cmdop, fleet: Fleet
+) -> None:
+    terminal = at("web-2")
+    denied = member.with_(CMDOP_API_KEY=fleet.world.key("member", *EVERYTHING)["text"])
+    refused = denied.on_terminal("connect", "to", "web-2", "--take-over")
+    assert refused.end() == Exit.FORBIDDEN
+    plant(cmdop, fleet.world, "admin")
+    taken = at("web-2", "--take-over", who=cmdop)
+    assert terminal.end() == Exit.CONFLICT
+    assert "took the session over" in terminal.text
+    run(taken, "echo theirs-$((1+1))", "theirs-2")
+
+
+def test_a_guest_watches_and_cannot_type(
+    at: Callable[..., Terminal], cmdop: Cmdop, fleet: Fleet, tmp_path: Path
+) -> None:
+    terminal = at("db-1")
+    run(terminal, "echo before-$((1+1))", "before-2")
+    plant(cmdop, fleet.world, "guest")
+    guest = cmdop.on_terminal("connect", "observe", "db-1")
+    guest.until("before-2")  # they see what was on the screen
+    assert b"read only" in guest.written
+    mark = unique("guest")
+    guest.type(f"touch ~/{mark}\r")
+    run(terminal, "echo after-$((1+1))", "after-2")
+    guest.until("after-2")
+    assert mark not in terminal.text
+    assert not (fleet.home / mark).exists()
+    guest.type("\x03")
+    assert guest.end() == 0
+    run(terminal, "echo alone-$((1+1))", "alone-2")
+    refused = cmdop.on_terminal("connect", "db-1")
+    assert refused.end() == Exit.FORBIDDEN
+
+
+def test_who_watches_is_told_of_the_end(at: Callable[..., Terminal], member: Cmdop) -> None:
+    terminal = at("db-1")
+    run(terminal, "echo seen-$((1+1))", "seen-2")
+    watching = member.on_terminal("connect", "observe", "db-1")
+    watching.until("seen-2")
+    recording = member.start("connect", "observe", "db-1", text=False)
+    watching_too = member.on_terminal("connect", "observe", "db-1")
+    watching_too.until("seen-2")  # the recording came before
+    terminal.type("echo last-$((1+1)); exit\r")
+    assert terminal.end() == 0
+    assert watching.end() == watching_too.end() == 0
+    assert "the session on db-1 has ended" in watching.text
+    out, err = recording.communicate(timeout=60)
+    assert recording.returncode == 0
+    assert b"read only" in err
+    assert b"last-2" in out
+
+
+def test_watching_nothing_is_exit_3(member: Cmdop) -> None:
+    ran = member("connect", "observe", "web-1")
+    assert ran.code == Exit.NOT_FOUND
+    assert "no active session on web-1" in ran.err
+
+
+# -- names ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_unique_beginning_is_enough_at_a_terminal(member: Cmdop) -> None:
+    terminal = member.on_terminal("connect", "db")
+    shown = terminal.until("Ctrl-D ends the shell")
+    assert "db is db-1" in shown
+    terminal.type("exit\r")
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        (["connect", "web"], Exit.USAGE, "web may be any of web-1, web-2"),
+        (["connect", "w"], Exit.NOT_FOUND, "is called w"),
+        (["connect", "xyz"], Exit.NOT_FOUND, "is called xyz"),
+        (["connect", "sesions"], Exit.NOT_FOUND, "fix: cmdop connect sessions"),
+        (["connect", "to", "webb-1"], Exit.NOT_FOUND, "fix: cmdop connect to web-1"),
+        (["connect", "show", "web"], Exit.USAGE, "web may be any of web-1, web-2"),
+        (["connect", "observe", "db"], Exit.NOT_FOUND, "no active session on db-1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_beginning_that_leads_nowhere(member: Cmdop, line: list[str], code: int, said: str) -> None:
+    terminal = member.on_terminal(*line)
+    assert terminal.end() == code
+    assert said in terminal.text
+
+
+def test_a_script_must_say_exactly_what_it_means(member: Cmdop) -> None:
+    for line in (["connect", "show", "db"], ["connect", "observe", "db"], ["connect", "exec", "db", "--", "true"]):
+        ran = member(*line)
+        assert ran.code in (Exit.NOT_FOUND, Exit.REMOTE), line
+        assert "called db" in ran.err
+        assert "fix: cmdop connect list" in ran.err
+
+
+def test_a_machine_can_be_picked_at_a_terminal(member: Cmdop) -> None:
+    terminal = member.on_terminal("connect", "to")
+    shown = terminal.until("open a terminal on [1-")
+    assert "off-1" not in shown  # it is not online
+    number = next(line.split()[0] for line in shown.splitlines() if line.endswith("db-1"))
+    terminal.type(f"{number}\r")
+    terminal.until("Ctrl-D ends the shell")
+    terminal.type("exit\r")
+    assert terminal.end() == 0
+    piped = member("connect", "show")
+    assert piped.code == Exit.USAGE
+
+
+def test_a_machine_called_as_a_verb_is_reached_with_to(member: Cmdop, fleet: Fleet) -> None:
+    fleet.start("list")
+    assert member("connect", "list", "--json").ok().json["schema"] == "cmdop.machine.v1"
+    terminal = member.on_terminal("connect", "to", "list")
+    terminal.until("Ctrl-D ends the shell")
+    terminal.type("exit\r")
+    assert terminal.end() == 0
+
+
+# -- when things break ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(new_server: Callable[..., Server], tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet on a server of the test's own, which it may kill."""
+    made = new_fleet(make_world(new_server()), tmp_path / "own", "web-1")
+    yield made
+    made.stop()
+
+
+def test_modes_are_restored_after_the_relay_was_killed(
+    cmdop: Cmdop, own: Fleet, terminal: Callable[..., Terminal]
+) -> None:
+    here = cmdop.with_(**own.as_("member"))
+    script = (
+        f"stty -a > before; {COMMAND} connect web-1; echo status=$?; stty -a > after; cmp before after && echo same"
+    )
+    shown = terminal(["sh", "-c", script], here.environ)
+    settled(shown)
+    own.world.server.process.kill()
+    shown.until("the connection was lost; reconnecting")
+    shown.type("\r~.")  # also now
+    shown.until("same")
+    assert "status=0" in shown.text
+
+
+@pytest.mark.slow
+def test_without_a_relay_it_ends_after_the_grace(cmdop: Cmdop, own: Fleet, terminal: Callable[..., Terminal]) -> None:
+    here = cmdop.with_(**own.as_("member"))
+    script = (
+        f"stty -a > before; {COMMAND} connect web-1; echo status=$?; stty -a > after; cmp before after && echo same"
+    )
+    shown = terminal(["sh", "-c", script], here.environ)
+    settled(shown)
+    own.world.server.process.kill()
+    shown.until("same")
+    assert f"status={int(Exit.UNREACHABLE)}" in shown.text
+    assert "could not be resumed" in shown.text
+
+
+@pytest.mark.slow
+def test_vim_edits_a_file_over_the_relay(at: Callable[..., Terminal], fleet: Fleet) -> None:
+    name = unique("edited")
+    (fleet.home / name).write_text("first\nsecond\n")
+    terminal = at("web-1", width=80, height=24)
+    terminal.type(f"vim -u NONE -N ~/{name}\r")
+    terminal.until("second")
+    terminal.until(lambda text: text.count("~") > 15)  # the empty lines of a full screen
+    terminal.type("Gothird ↵ line\x1b")
+    terminal.until("third ↵ line")
+    resize(terminal, 60, 20)
+    terminal.type(":set columns? lines?\r")
+    terminal.until(lambda text: "columns=60" in text and "lines=20" in text)
+    terminal.type("\r:wq\r")
+    terminal.until(PROMPT)
+    assert (fleet.home / name).read_text("utf-8") == "first\nsecond\nthird ↵ line\n"
+    run(terminal, "echo done-$((1+1))", "done-2")
