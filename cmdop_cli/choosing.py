@@ -1,13 +1,11 @@
 """Choosing the active workspace: from the cache if it is known there, else from the server, asked once (D-20)."""
 
-import stat
 from typing import TYPE_CHECKING
 
-from cmdop_cli import paths
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.resolver import EXPLICIT, Resolution
 from cmdop_cli.results import Column, Record
-from cmdop_cli.state import Identity, Place
+from cmdop_cli.state import Choice, Identity, Place
 from cmdop_sdk.errors import LocalStateError
 from cmdop_wire.ids import is_id, is_slug
 from cmdop_wire.vocab import ErrorCode
@@ -44,19 +42,22 @@ def undecided(resolution: Resolution) -> Failure:
     )
 
 
-def choose(call: "Call", ref: str | None) -> Record:
-    """Make the workspace called ``ref`` active: a slug, an id, ``-`` for the previous one, ``None`` for none."""
+def choose(call: "Call", ref: str | None, *, tells_agent: bool = False) -> Record:
+    """Make the workspace called ``ref`` active: a slug, an id, ``-`` for the previous one, ``None`` for none.
+
+    With ``tells_agent`` the choice stands only if this machine's agent, where one runs, takes note of it (D-20).
+    """
     profile, mode = call.resolution.profile, call.resolution.mode
     if call.resolution.credential_problem is not None and call.resolution.key is None:
         raise call.resolution.credential_problem
     found = None if ref in (None, "-") else _known(call, ref or "", profile, mode)
-    chosen: list[Place | None] = []
+    chosen: list[tuple[Choice, Place | None]] = []
     seen = _settings_seen(call)
 
     def change(draft: "Draft") -> None:
         # The previous one is read under the lock: two shells that say `use -` at once swap twice, not half.
         place = _previous(draft, profile, mode) if ref == "-" else found
-        chosen.append(place)
+        chosen.append((draft.state.choice(profile, mode), place))
         draft.choose(profile, mode, place)
         if seen is not None:
             draft.saw_settings(*seen)
@@ -65,19 +66,13 @@ def choose(call: "Call", ref: str | None) -> Record:
         place = _previous_of(call.state.choice(profile, mode).previous, profile, mode) if ref == "-" else found
     else:
         call.change_state(change)
-        place = chosen[0]
+        before, place = chosen[0]
+        if tells_agent and place is not None:
+            from cmdop_cli.switching import tell_agent
+
+            tell_agent(call, place, lambda draft: draft.put_back(profile, mode, before, instead_of=place))
         _tell(call, place, profile, mode)
     return _result(place, profile, mode, planned=call.is_dry_run)
-
-
-def tell_agent(call: "Call") -> None:
-    """Say what the change means for this machine's agent."""
-    path = call.local.root / paths.AGENT_SOCKET
-    try:
-        is_there = stat.S_ISSOCK(path.lstat().st_mode)
-    except OSError:
-        is_there = False
-    call.note("an agent runs here and was not told: restart it" if is_there else "no agent runs on this machine")
 
 
 def _result(place: Place | None, profile: str, mode: str, *, planned: bool) -> Record:

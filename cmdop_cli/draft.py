@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_PROFILE, SCHEMA
-from cmdop_cli.state import Membership, Place, State, parsed
+from cmdop_cli.state import Choice, Membership, Place, State, parsed
 
 CACHED = 500  # workspaces per identity; one that is not among them costs `workspace use` a request
 
@@ -30,6 +30,14 @@ class Draft:
             self._set("previous", profile, mode, _written(before))
         self._set("active", profile, mode, None if place is None else _written(place))
         self._set("none", profile, mode, True if place is None else None)
+
+    def put_back(self, profile: str, mode: str, before: Choice, *, instead_of: Place) -> None:
+        """Undo ``choose``, unless somebody has chosen something else meanwhile."""
+        if self.state.choice(profile, mode).active != instead_of:
+            return
+        for name, place in (("active", before.active), ("previous", before.previous)):
+            self._set(name, profile, mode, None if place is None else _written(place))
+        self._set("none", profile, mode, before.none or None)
 
     def signed_in(
         self,

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 STATE = "state.json"
 PROFILES = "profiles.toml"
 CONFIG = "config.toml"
-AGENT_SOCKET = "agent.sock"
 DEBUG = "debug"
 
 

@@ -77,6 +77,8 @@ TABLE: dict[str, Row] = {
     "connect": Noun(
         "Reach the machines of the workspace, and be one of them.",
         {
+            "run": Verb("Run this machine's agent.", "connect_agent:run", hidden=True),
+            "daemon": Verb("Run the registered agent under a supervisor.", "connect_agent:daemon", hidden=True),
             "list": Verb("List the machines of the workspace.", "machines:list_machines"),
             "show": Verb("Show one machine in full.", "machines:show"),
             "to": Verb("Open a terminal on a machine.", "reach:to"),
@@ -89,6 +91,31 @@ TABLE: dict[str, Row] = {
             "rename": Verb("Give a machine another name; its hostname stays.", "machines:rename"),
             "tag": Verb("Give a machine tags, or take some away.", "machines:tag"),
             "remove": Verb("Remove a machine from the workspace, for good.", "machines:remove"),
+            "start": Verb("Start the agent in the background.", "connect_agent:start"),
+            "stop": Verb("Stop the agent: the machine is offline at once.", "connect_agent:stop"),
+            "restart": Verb("Stop the agent, if it runs, and start it again.", "connect_agent:restart"),
+            "status": Verb("Show this machine's registration, link and gate.", "connect_agent:status"),
+            "logs": Verb("Print the agent's log.", "connect_agent:logs"),
+            "approvals": Verb("Answer what the gate asks about, as it comes.", "connect_agent:approvals"),
+            "permissions": Noun(
+                "The gate of this machine: what others may do on it.",
+                {
+                    "list": Verb("List the rules of this machine's gate.", "connect_permissions:list_rules"),
+                    "allow": Verb("Let an operation happen.", "connect_permissions:allow"),
+                    "deny": Verb("Forbid an operation, whatever else allows it.", "connect_permissions:deny"),
+                    "ask": Verb("Have a person at this machine asked first.", "connect_permissions:ask"),
+                    "revoke": Verb("Take a rule away.", "connect_permissions:revoke"),
+                    "mode": Verb("Show or change what happens where no rule speaks.", "connect_permissions:mode"),
+                    "audit": Verb("List what the gate decided, latest last.", "connect_permissions:audit"),
+                },
+            ),
+            "service": Noun(
+                "Have the service manager of this machine run the agent.",
+                {
+                    "install": Verb("Have the agent started by the service manager.", "connect_service:install"),
+                    "uninstall": Verb("Remove what install wrote.", "connect_service:uninstall"),
+                },
+            ),
             "workspace": Noun(
                 "Workspaces, and moving a machine between them.",
                 {
@@ -109,7 +136,9 @@ TABLE: dict[str, Row] = {
                 },
             ),
         },
+        alone="run",
         otherwise="to",
+        valued=frozenset({"--hostname", "--name", "--join-token"}),
     ),
     "audit": Noun(
         "Who did what in the workspace.",

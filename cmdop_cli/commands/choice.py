@@ -59,13 +59,11 @@ def use(
 def switch(ctx: Ctx, slug: Annotated[str, typer.Argument(help="slug or id; - is the previous one")]) -> Record:
     """Make a workspace the active one, and tell the agent.
 
-    The same as use; then this machine's running agent, if there is one, is told. The machine itself stays in its
-    workspace.
+    The same as use; then this machine's running agent, if there is one, is told and connects anew, without ending
+    anybody's session. The machine itself stays in its workspace. An agent that does not answer within 5 seconds
+    leaves everything as it was (exit 75).
 
     cmdop workspace switch acme
     cmdop workspace switch -
     """
-    chosen = choosing.choose(ctx.call, slug)
-    if not ctx.call.is_dry_run:
-        choosing.tell_agent(ctx.call)
-    return chosen
+    return choosing.choose(ctx.call, slug, tells_agent=True)

@@ -27,7 +27,8 @@ READING = {
     "workspace list", "workspace current", "workspace show", "workspace members",
     "auth list-keys", "auth show-key", "auth status", "auth token", "audit list", "audit head",
     "connect list", "connect show", "connect observe", "connect get", "connect sessions", "connect workspace list",
-    "connect workspace sync", "connect join-token list",
+    "connect workspace sync", "connect join-token list", "connect status", "connect logs", "connect permissions list",
+    "connect permissions audit",
     "profile list", "config list", "config get", "config path", "config validate",
     "help exit-codes", "help environment", "help output", "help resolution", "help options",
 }  # fmt: skip
@@ -143,6 +144,8 @@ def test_readonly_stops_every_change_before_anything_is_sent(
         "connect put": ["file", "web-1:file"], "connect end": ["web-1"], "connect rename": ["web-1", "x"],
         "connect tag": ["web-1", "a:b"], "connect remove": ["web-1"], "connect workspace use": ["beta"],
         "connect workspace move": ["web-1", "--to", "beta"], "connect join-token revoke": ["jtk_1"],
+        "connect permissions allow": ["session"], "connect permissions deny": ["session"],
+        "connect permissions ask": ["session"], "connect permissions revoke": ["1"],
     }.get(" ".join(words), [])  # fmt: skip
     ran = cmdop.with_(CMDOP_READONLY="1").here(*words, *required, "--yes")
     assert (ran.code, ran.out) == (7, ""), ran

@@ -1,0 +1,309 @@
+"""``cmdop connect`` without a machine: this machine's agent, from registering it to reading its log (D-21, D-25)."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cmdop_cli import agent
+from cmdop_cli.context import Ctx
+from cmdop_cli.declare import verb
+from cmdop_cli.failures import Failure, usage
+from cmdop_cli.results import Column, Listing, Record
+from cmdop_wire.vocab import ErrorCode, Exit
+
+if TYPE_CHECKING:
+    from cmdop_cli.context import Call
+    from cmdop_sdk.local import AgentStatus
+
+APPROVALS = (
+    Column("number", kind="number"),
+    Column("actor", "asked by"),
+    Column("request"),
+    Column("asked_at", kind="ago"),
+)
+LINES = 50
+
+
+@verb(mutates=True)
+def run(
+    ctx: Ctx,
+    hostname: Annotated[
+        str | None, typer.Option("--hostname", help="register under this name instead of the system's")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="what people call it; the workspace's pattern otherwise")
+    ] = None,
+    join_token: Annotated[
+        str | None,
+        typer.Option(
+            "--join-token", metavar="SOURCE", help="a join token in place of a sign-in: -, file:PATH, env:NAME"
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="register anew, taking the hostname of a machine that is offline")
+    ] = False,
+    accept_bypass: Annotated[
+        bool, typer.Option("--accept-bypass", help="agree that the workspace may let everything through the gate")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="run in the background; return once the link is up")] = False,
+) -> Record | None:
+    """Run this machine's agent.
+
+    The first time it registers the machine: at a terminal it shows where, as whom and for whom, and asks; elsewhere
+    it needs --yes and a workspace that was named, a key or a join token. From then on the machine stays where it is
+    registered, whatever workspace is active; cmdop connect workspace move is the only way to another one.
+    It dials out and listens to nobody. Ctrl-C stops it, and the machine is offline at once. Requests that the gate
+    asks about are put to you for as long as it runs in front of you.
+
+    cmdop connect
+    cmdop connect --detach --hostname build-7 --workspace acme --yes
+    """
+    from cmdop_cli.enrolling import Wanted, settled
+
+    call = ctx.call
+    if agent.is_running(call):
+        return _runs_already(call, replace=replace, detach=detach)
+    known = settled(call, Wanted(hostname, name, join_token, replace, accept_bypass))
+    if call.is_dry_run:
+        return _planned(call)
+    assert known is not None, "only a dry run registers nothing"
+    if detach:
+        return _shown(call, agent.start(call))
+    from cmdop_cli import foreground
+
+    call.note(f"{known.hostname} in workspace {known.workspace_slug}; Ctrl-C stops the agent")
+    foreground.run(call, known, asks=call.can_ask)
+    return None
+
+
+def _runs_already(call: "Call", *, replace: bool, detach: bool) -> Record:
+    if replace or not detach:
+        raise Failure(
+            ErrorCode.CONFLICT,
+            "an agent runs already on this machine",
+            hint="cmdop connect stop" if replace else "cmdop connect status",
+        )
+    call.note("an agent runs already on this machine")
+    return status_record(call)
+
+
+def _planned(call: "Call") -> Record:
+    known = agent.registration(call)
+    fields = _fields(call, None) if known is not None else {"running": False, "registered": False}
+    return Record("agent", fields, _SHOWN, identifier="machine.hostname", planned=True)
+
+
+@verb()
+def daemon(
+    ctx: Ctx,
+    service: Annotated[bool, typer.Option("--service", help="a service manager looks after it")] = False,
+    run_as: Annotated[
+        str | None, typer.Option("--run-as", metavar="USER", help="whose rights remote work gets; needs root")
+    ] = None,
+) -> None:
+    """Run the registered agent under a supervisor.
+
+    What connect --detach and the service start. It asks nothing and registers nothing.
+
+    cmdop connect daemon --service
+    cmdop connect daemon --service --run-as deploy
+    """
+    from cmdop_cli import foreground
+
+    call = ctx.call
+    known = agent.registered(call)
+    account = None
+    if run_as is not None:
+        from cmdop_cli.services import checked_account
+
+        account = checked_account(run_as)
+    foreground.run(call, known, is_silent=not service, is_service=service, account=account)
+
+
+@verb(mutates=True)
+def start(ctx: Ctx) -> Record:
+    """Start the agent in the background.
+
+    Returns once its link is up. A link that does not come up is exit 8, and the agent goes on trying.
+
+    cmdop connect start
+    cmdop connect start --json
+    """
+    call = ctx.call
+    agent.registered(call)
+    if agent.is_running(call):
+        call.note("an agent runs already on this machine")
+        return status_record(call)
+    return _planned(call) if call.is_dry_run else _shown(call, agent.start(call))
+
+
+@verb(mutates=True)
+def stop(ctx: Ctx) -> None:
+    """Stop the agent: the machine is offline at once.
+
+    Sessions and commands that run on it end.
+
+    cmdop connect stop
+    cmdop connect stop --quiet
+    """
+    call = ctx.call
+    if not agent.is_running(call):
+        call.note("no agent runs on this machine")
+        return
+    if call.is_dry_run:
+        call.note("an agent runs on this machine, and would be stopped")
+        return
+    agent.stop(call)
+    call.note("the agent has stopped; this machine is offline")
+
+
+@verb(mutates=True)
+def restart(ctx: Ctx) -> Record:
+    """Stop the agent, if it runs, and start it again.
+
+    Sessions and commands that run on the machine end.
+
+    cmdop connect restart
+    cmdop connect restart --json
+    """
+    call = ctx.call
+    agent.registered(call)
+    now = agent.status(call)
+    if now is not None and now.service:
+        from cmdop_cli.services import restart_line
+
+        raise Failure(
+            ErrorCode.CONFLICT,
+            "a service manager runs this agent",
+            hint=restart_line(call, is_system=now.run_as is not None),
+        )
+    if call.is_dry_run:
+        return _planned(call)
+    if now is not None:
+        agent.stop(call)
+    return _shown(call, agent.start(call))
+
+
+@verb()
+def status(ctx: Ctx) -> Record:
+    """Show this machine's registration, link and gate.
+
+    Also the workspace that your commands act in, which need not be the machine's. Without a running agent it shows
+    what is registered, and exits with 3.
+
+    cmdop connect status
+    cmdop connect status --json
+    """
+    return status_record(ctx.call)
+
+
+def status_record(call: "Call") -> Record:
+    """Return how this machine's agent is."""
+    now = agent.status(call)
+    if now is not None:
+        return _shown(call, now)
+    if agent.registration(call) is None:
+        call.note("this machine is not registered; to do so: cmdop connect")
+    else:
+        call.note("no agent runs on this machine; to start it: cmdop connect start")
+    return Record(
+        "agent", _fields(call, None), _SHOWN, identifier="machine.hostname", exit_code=Exit.NOT_FOUND, piped=_SHOWN[:5]
+    )
+
+
+_SHOWN = (
+    Column("running"),
+    Column("machine.hostname", "machine"),
+    Column("workspace.slug", "workspace"),
+    Column("link.up", "link up"),
+    Column("gate.mode", "gate"),
+    Column("machine.name", "name"),
+    Column("machine.id", "id", "id"),
+    Column("active_workspace.slug", "active workspace"),
+    Column("server"),
+    Column("link.problem", "problem"),
+    Column("link.node", "relay node"),
+    Column("gate.problem", "gate problem"),
+    Column("channels", "streams"),
+    Column("versions.agent", "agent version"),
+    Column("versions.server", "server version"),
+    Column("run_as", "runs work as"),
+    Column("pid"),
+    Column("started_at", "since", "time"),
+    Column("log"),
+)
+
+
+def _shown(call: "Call", now: "AgentStatus") -> Record:
+    return Record("agent", _fields(call, now), _SHOWN, identifier="machine.hostname", piped=_SHOWN[:5])
+
+
+def _fields(call: "Call", now: "AgentStatus | None") -> dict[str, Any]:
+    """Return everything that is known of the agent, from itself or, while none runs, from its registration."""
+    from cmdop_cli.version import version
+    from cmdop_sdk.local import AgentStatus
+
+    own = {"running": now is not None, "registered": True, "log": str(agent.log_path(call)), "command_line": version()}
+    if now is not None:
+        return {**own, **{name: getattr(now, name) for name in now.__struct_fields__}}
+    fields: dict[str, Any] = {**own, **dict.fromkeys(AgentStatus.__struct_fields__)}
+    known = agent.registration(call)
+    if known is None:
+        return {**fields, "registered": False}
+    return {
+        **fields,
+        "machine": {"id": known.machine_id, "hostname": known.hostname, "name": known.name},
+        "workspace": {"id": known.workspace_id, "slug": known.workspace_slug},
+        "server": known.server,
+        "directory": str(agent.folder(call)),
+    }
+
+
+@verb()
+def logs(
+    ctx: Ctx,
+    lines: Annotated[int, typer.Option("--lines", min=0, help="how many of the last lines")] = LINES,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with new lines until Ctrl-C")] = False,
+) -> None:
+    """Print the agent's log.
+
+    It is on this machine only, private, and turned over by size. Decisions of the gate are in
+    cmdop connect permissions audit.
+
+    cmdop connect logs --lines 200
+    cmdop connect logs -f
+    """
+    from cmdop_cli.following import printed
+
+    printed(ctx.call, agent.log_path(ctx.call), lines, follow=follow)
+
+
+@verb(mutates=True)
+def approvals(
+    ctx: Ctx,
+    allow: Annotated[int | None, typer.Option("--allow", metavar="NUMBER", help="allow one waiting request")] = None,
+    refuse: Annotated[int | None, typer.Option("--refuse", metavar="NUMBER", help="refuse one waiting request")] = None,
+) -> Listing | None:
+    """Answer what the gate asks about, as it comes.
+
+    At a terminal it stays, shows each request and asks, until Ctrl-C; a request waits for a minute, and only while
+    somebody is there. Elsewhere it lists what waits now.
+
+    cmdop connect approvals
+    cmdop connect approvals --allow 3
+    """
+    call = ctx.call
+    if allow is not None and refuse is not None:
+        raise usage("give --allow or --refuse, not both", hint="cmdop connect approvals --help")
+    number = allow if allow is not None else refuse
+    if number is not None and not call.is_dry_run:
+        agent.ask(call, lambda local: local.answer(number, approved=allow is not None))
+        call.note("allowed" if allow is not None else "refused")
+        return None
+    if call.can_ask and not call.output.is_json and not call.is_dry_run:
+        from cmdop_cli.desk import attend
+
+        attend(call)
+        return None
+    waiting = agent.ask(call, lambda local: local.approvals())
+    return Listing("approval", waiting, APPROVALS, identifier="number", empty="nothing waits for an answer")

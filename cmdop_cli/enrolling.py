@@ -1,0 +1,220 @@
+"""How this machine gets into a workspace: asking, refusing to guess, registering, keeping the credential (D-21)."""
+
+import getpass
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cmdop_cli import agent, asking, environment
+from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.resolver import Source
+from cmdop_cli.state import Place
+from cmdop_sdk.origin import is_loopback
+from cmdop_wire.vocab import ErrorCode
+
+if TYPE_CHECKING:
+    from cmdop_agent.daemon import Facts
+    from cmdop_agent.registration import Registration
+    from cmdop_cli.context import Call
+    from cmdop_sdk.auth import Secret
+    from cmdop_sdk.client import AsyncCMDOPClient
+    from cmdop_sdk.machine_models import RegisteredMachine
+
+NAMED = frozenset({Source.FLAG, Source.ENVIRONMENT, Source.KEY})  # not a binding: a machine is no directory
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the line asks for."""
+
+    hostname: str | None = None
+    name: str | None = None
+    join_token: str | None = None  # where it is: -, file:PATH or env:NAME
+    replace: bool = False
+    accept_bypass: bool = False
+
+
+def settled(call: "Call", wanted: Wanted) -> "Registration | None":
+    """Return this machine's registration, registering it first where that is what the line asks for.
+
+    ``None`` after a dry run that would have registered it. A registration stays what it is whatever workspace is
+    active; another one that was named is a conflict (exit 6).
+    """
+    from cmdop_agent.registration import RegistrationFile
+
+    known = agent.registration(call)
+    if known is not None and not wanted.replace:
+        _check_same(call, known, wanted)
+        return known
+    token = None if wanted.join_token is None else _token_at(call, wanted.join_token)
+    place = _place(call, known) if token is None else None
+    facts = _facts(wanted, known)
+    _confirm(call, place, facts, wanted)
+    if call.is_dry_run:
+        return None
+    fresh = _registered(call, place, facts, wanted, known, token)
+    RegistrationFile(agent.folder(call)).write(fresh)
+    call.note(f"registered {fresh.hostname} as {fresh.name} in workspace {fresh.workspace_slug}")
+    return fresh
+
+
+def _check_same(call: "Call", known: "Registration", wanted: Wanted) -> None:
+    resolution = call.resolution
+    if wanted.hostname is not None and wanted.hostname.lower() != known.hostname.lower():
+        raise Failure(
+            ErrorCode.CONFLICT,
+            f"this machine is registered as {known.hostname}",
+            hint=f"cmdop connect --replace --hostname {wanted.hostname}",
+        )
+    if resolution.source not in NAMED or resolution.workspace is None:
+        return
+    place = resolution.workspace
+    is_same = place.is_called(known.workspace_id) or place.is_called(known.workspace_slug)
+    if not is_same and _is_called(call, place) != known.workspace_id:
+        raise Failure(
+            ErrorCode.CONFLICT,
+            f"this machine is registered in workspace {known.workspace_slug}, not in {place.label}",
+            hint=f"cmdop connect workspace move {known.hostname} --to {place.label}",
+        )
+
+
+def _is_called(call: "Call", place: Place) -> str | None:
+    """Return the id of a workspace whose slug we know nothing of: it may be another label of the same (D-1)."""
+    from cmdop_cli.credentials import verified
+    from cmdop_sdk.errors import CMDOPError
+
+    try:
+        return verified(call, place).id
+    except (CMDOPError, Failure):
+        return None
+
+
+def _place(call: "Call", known: "Registration | None") -> Place:
+    """Return the workspace to register in; elsewhere than at a terminal it must have been named."""
+    if known is not None and call.resolution.source not in NAMED:
+        return Place(known.workspace_id, known.workspace_slug)  # once more where it is
+    call.check_credential()
+    place = call.workspace()
+    if call.resolution.source not in NAMED and not call.can_ask:
+        raise Failure(
+            Code.WORKSPACE_REQUIRED,
+            f"a machine is registered in a named workspace, and {place.label} is only {call.resolution.detail}",
+            hint=f"{call.line} --workspace {place.label} --yes",
+        )
+    return place
+
+
+def _token_at(call: "Call", source: str) -> str:
+    """Return the text of the join token; on the line it would stay in the shell's history."""
+    from cmdop_wire.ids import token_kind
+
+    kind, _, place = source.partition(":")
+    if source == "-":
+        text = call.read_secret("join token")
+    elif kind in ("file", "env") and place:
+        text = asking.key_text(source, call.environ)
+    else:
+        raise usage("--join-token takes -, file:PATH or env:NAME, never the token itself", hint="cmdop connect --help")
+    if token_kind(text) != "join":
+        raise Failure(
+            Code.NO_CREDENTIAL, "that is no join token, or it is damaged", hint="cmdop connect join-token create"
+        )  # fmt: skip
+    return text
+
+
+def _facts(wanted: Wanted, known: "Registration | None") -> "Facts":
+    from cmdop_agent.daemon import facts
+    from cmdop_cli.version import version
+
+    return facts(version(), wanted.hostname or (known.hostname if known is not None else None))
+
+
+def _confirm(call: "Call", place: Place | None, facts: "Facts", wanted: Wanted) -> None:
+    """Show what registering means, and ask; ``--yes`` answers, elsewhere than at a terminal it must be there."""
+    where = f"workspace {place.label}" if place is not None else "the workspace of the join token"
+    me = getpass.getuser()
+    why = call.resolution.why if place is not None and call.resolution.workspace == place else where
+    gate = "strict until the workspace's defaults arrive, then what they say"
+    if wanted.accept_bypass:
+        gate += "; bypass is accepted: whatever is asked for happens"
+    affects = [
+        f"{why} at {call.server.origin}",
+        f"hostname {facts.hostname}, remote work runs as OS user {me}",
+        f"gate: {gate}",
+        f"owners, admins and members of {where}, and keys with commands:execute, may run commands here",
+    ]
+    if call.is_dry_run or call.options.yes:
+        for line in affects:
+            call.note(f"  {line}")
+    call.confirm(f"register this machine in {where}?", affects=affects)
+
+
+def _registered(
+    call: "Call",
+    place: Place | None,
+    facts: "Facts",
+    wanted: Wanted,
+    known: "Registration | None",
+    token: str | None,
+) -> "Registration":
+    from cmdop_agent.registration import Registration
+    from cmdop_cli import credentials, door
+    from cmdop_sdk.auth import Secret
+
+    async def register(client: "AsyncCMDOPClient") -> "RegisteredMachine":
+        for _ in range(2):
+            made = await client.machines.register(
+                facts.hostname,
+                name=wanted.name,
+                os=facts.os,
+                arch=facts.arch,
+                version=facts.version,
+                boot_id=facts.boot_id,
+                credential=None if known is None else Secret(known.credential),
+                join_token=None if token is None else Secret(token),
+                replace=wanted.replace,
+                accept_bypass=wanted.accept_bypass,
+            )
+            if made.credential is not None:
+                return made
+        raise Failure(
+            ErrorCode.UNAVAILABLE, "the answers of the server were lost twice", hint="cmdop connect --replace"
+        )
+
+    client = credentials.client(call, place) if place is not None else credentials.public_client(call)
+    made = door.ask(call, client, register)
+    server = call.server
+    return Registration(
+        server=server.origin,
+        relay_url=_checked(made.relay.url, server.origin),
+        mode=call.resolution.mode,
+        workspace_id=made.workspace.id,
+        workspace_slug=made.workspace.slug,
+        machine_id=made.machine.id,
+        hostname=made.machine.hostname,
+        name=made.machine.name,
+        credential=_revealed(made.credential),
+        ca_pin=server.ca_pin,
+        ca_file=call.environ.get(environment.CA_FILE) or None,
+        accept_bypass=wanted.accept_bypass or (known is not None and known.accept_bypass),
+        is_seeded=known is not None and known.machine_id == made.machine.id and known.is_seeded,
+    )
+
+
+def _revealed(credential: "Secret | None") -> str:
+    assert credential is not None, "an answer without it was asked for again"
+    return credential.reveal()
+
+
+def _checked(relay_url: str, origin: str) -> str:
+    """Return the relay's address if the way to it is as safe as the one to the server that names it (D-23)."""
+    relay, is_plain = urlsplit(relay_url), urlsplit(origin).scheme == "http"
+    if relay.scheme == "wss" and relay.hostname:
+        return relay_url
+    if relay.scheme == "ws" and is_plain and relay.hostname and is_loopback(relay.hostname):
+        return relay_url
+    raise Failure(
+        "insecure_server",
+        f"the relay that {origin} names cannot be reached safely: {relay_url}",
+        hint=f"curl -sS {origin}/.well-known/cmdop",
+    )
