@@ -26,35 +26,57 @@ def person(account_id: str) -> Actor:
     return Actor(kind=ActorKind.ACCOUNT, account_id=account.public_id, label=account.email, address=ADDRESS)
 
 
+def arrive(who: str, tag: str, password: str | None) -> dict[str, str]:
+    """Create the account of one of the cast."""
+    account = create_account(operator(), email=f"{who}-{tag}@example.org", password=password, name=who.title())
+    personal = personal_workspace_of(account.public_id)
+    assert personal is not None
+    return {
+        "id": account.public_id,
+        "email": account.email,
+        "username": account.username,
+        "personal": personal.slug,
+    }
+
+
+def found(tenant: str, tag: str, password: str | None, people: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Create ``tenant`` and its members, but for those in ``people``, who are there; ``tag`` makes names unique."""
+    roles = {who: places[tenant] for who, places in CAST.items() if places.get(tenant)}
+    everybody = people | {who: arrive(who, tag, password) for who in roles if who not in people}
+    founder = next(who for who, role in roles.items() if role is Role.OWNER)
+    actor = person(everybody[founder]["id"])
+    workspace = create_workspace(actor, name=tenant.title(), slug=f"{tenant}-{tag}", plan=Plan.ENTERPRISE).workspace
+    for who, role in roles.items():
+        if who != founder:
+            come_and_go(
+                founder=actor.account_id or "", workspace=workspace.slug, account=everybody[who]["id"], role=role
+            )
+    shown = {"id": workspace.public_id, "slug": workspace.slug, "name": workspace.name}
+    return {"people": everybody, "tenant": shown}
+
+
 def cast(tag: str, password: str | None) -> dict[str, Any]:
-    """Create everybody and both tenants; ``tag`` makes addresses and slugs unique."""
+    """Create everybody and both tenants at once; for tests that have no ``World``."""
     people: dict[str, dict[str, str]] = {}
-    for who in CAST:
-        account = create_account(operator(), email=f"{who}-{tag}@example.org", password=password, name=who.title())
-        personal = personal_workspace_of(account.public_id)
-        assert personal is not None
-        people[who] = {
-            "id": account.public_id,
-            "email": account.email,
-            "username": account.username,
-            "personal": personal.slug,
-        }
-    tenants: dict[str, dict[str, str]] = {}
+    tenants = {}
     for tenant in TENANTS:
-        roles = {who: places[tenant] for who, places in CAST.items() if tenant in places}
-        founder = next(who for who, role in roles.items() if role is Role.OWNER)
-        actor = person(people[founder]["id"])
-        workspace = create_workspace(actor, name=tenant.title(), slug=f"{tenant}-{tag}", plan=Plan.ENTERPRISE).workspace
-        for who, role in roles.items():
-            if who == founder:
-                continue
-            account = account_by_id(people[who]["id"])
-            assert account is not None
-            add_member(actor, workspace.slug, account, role or Role.ADMIN)
-            if role is None:
-                remove_member(actor, workspace.slug, account.public_id)
-        tenants[tenant] = {"id": workspace.public_id, "slug": workspace.slug, "name": workspace.name}
+        made = found(tenant, tag, password, people)
+        people |= made["people"]
+        tenants[tenant] = made["tenant"]
+    for who in CAST.keys() - people.keys():
+        people[who] = arrive(who, tag, password)
+    gone = {"founder": people["owner"]["id"], "workspace": tenants["acme"]["slug"], "account": people["former"]["id"]}
+    come_and_go(**gone, role=None)
     return {"people": people, "tenants": tenants}
+
+
+def come_and_go(founder: str, workspace: str, account: str, role: str | None) -> None:
+    """Make somebody a member; without ``role`` an admin, who is removed again."""
+    member, actor = account_by_id(account), person(founder)
+    assert member is not None
+    add_member(actor, workspace, member, role or Role.ADMIN)
+    if role is None:
+        remove_member(actor, workspace, account)
 
 
 def sign_in(account: str, workspace: str, reach: str, client: str = "cmdop test") -> dict[str, str]:

@@ -70,18 +70,43 @@ class World:
     """The cast in a fresh pair of tenants on a running server."""
 
     server: Server
-    acme: Tenant
-    globex: Tenant
-    people: dict[str, Person]
+    tag: str  # makes the names of this world unique
+    password: str | None
+    _people: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+    _tenants: dict[str, Tenant] = field(default_factory=dict, repr=False)
     _opened: list[httpx.Client] = field(default_factory=list, repr=False)
     _tokens: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, who: str) -> Person:
-        return self.people[who]
+        """Return one of the cast. Who is not in acme comes when first asked for, with all that is theirs."""
+        if "globex" in CAST[who]:
+            self.tenant("globex")
+        if who not in self._people:
+            here = {"tag": self.tag, "password": self.password}
+            self._people[who] = self.server.backstage("tests.casting:arrive", who=who, **here)
+            if CAST[who].get("acme", Role.OWNER) is None:
+                gone = {"founder": self["owner"].id, "workspace": self.acme.slug, "account": self._people[who]["id"]}
+                self.server.backstage("tests.casting:come_and_go", **gone, role=None)
+        return Person(who=who, **self._people[who])
+
+    @property
+    def acme(self) -> Tenant:
+        """Return the tenant that most of the cast is in."""
+        return self.tenant("acme")
+
+    @property
+    def globex(self) -> Tenant:
+        """Return the other tenant."""
+        return self.tenant("globex")
 
     def tenant(self, name: str) -> Tenant:
-        """Return ``acme`` or ``globex``."""
-        return {"acme": self.acme, "globex": self.globex}[name]
+        """Return ``acme`` or ``globex``, with its members; it is made when first asked for."""
+        if name not in self._tenants:
+            here = {"tag": self.tag, "password": self.password, "people": self._people}
+            made = self.server.backstage("tests.casting:found", tenant=name, **here)
+            self._people |= made["people"]
+            self._tenants[name] = Tenant(**made["tenant"])
+        return self._tenants[name]
 
     def sign_in(self, who: str, workspace: str | None = None, reach: str = "workspace") -> dict[str, Any]:
         """Approve a new device grant of ``who`` and redeem it; return what ``POST /auth/token`` would answer, in part.
@@ -91,7 +116,7 @@ class World:
         """
         return dict(
             self.server.backstage(
-                "tests.casting:sign_in", account=self.people[who].id, workspace=self.ref(who, workspace), reach=reach
+                "tests.casting:sign_in", account=self[who].id, workspace=self.ref(who, workspace), reach=reach
             )
         )
 
@@ -104,7 +129,7 @@ class World:
 
     def one_time_token(self, who: str) -> str:
         """Return what the operator's ``bootstrap`` prints: good once, for ``cmdop login --token -``."""
-        return str(self.server.backstage("tests.casting:one_time_token", account=self.people[who].id))
+        return str(self.server.backstage("tests.casting:one_time_token", account=self[who].id))
 
     def key(
         self,
@@ -118,7 +143,7 @@ class World:
         return dict(
             self.server.backstage(
                 "tests.casting:make_key",
-                account=self.people[who].id,
+                account=self[who].id,
                 workspace=self.ref(who, workspace),
                 kind="workspace" if shared else "personal",
                 name=name or f"key-{secrets.token_hex(4)}",
@@ -139,7 +164,7 @@ class World:
     def ref(self, who: str, workspace: str | None) -> str:
         """Return the slug or id meant by ``acme``, ``globex``, a slug, an id, or nothing (where the person is)."""
         if workspace is None:
-            workspace = next((name for name, role in CAST[who].items() if role is not None), self.people[who].personal)
+            workspace = next((name for name, role in CAST[who].items() if role is not None), self[who].personal)
         return self.tenant(workspace).slug if workspace in TENANTS else workspace
 
     def close(self) -> None:
@@ -150,10 +175,6 @@ class World:
 
 def make_world(server: Server, *, passwords: bool = False) -> World:
     """Build the cast on ``server`` in tenants of its own; ``passwords`` gives everybody ``PASSWORD``."""
-    made = server.backstage("tests.casting:cast", tag=secrets.token_hex(4), password=PASSWORD if passwords else None)
-    return World(
-        server,
-        acme=Tenant(**made["tenants"]["acme"]),
-        globex=Tenant(**made["tenants"]["globex"]),
-        people={who: Person(who=who, **person) for who, person in made["people"].items()},
-    )
+    world = World(server, secrets.token_hex(4), PASSWORD if passwords else None)
+    world.tenant("acme")
+    return world
