@@ -32,7 +32,7 @@ def stage(server: Server) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def served(server: Server) -> dict[str, Any]:
     """The OpenAPI document as the server serves it."""
-    document: dict[str, Any] = httpx.get(f"{server.url}/api/v1/openapi.json").raise_for_status().json()
+    document: dict[str, Any] = httpx.get(f"{server.url}/api/v1/openapi.json", timeout=60).raise_for_status().json()
     return document
 
 
@@ -95,7 +95,7 @@ def test_every_other_address_stands_in_the_reviewed_list(server: Server, served:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_without_a_session_a_page_shows_nothing_of_a_tenant(server: Server, path: str) -> None:
-    assert httpx.get(f"{server.url}{path}").status_code == PAGES[path]
+    assert httpx.get(f"{server.url}{path}", timeout=60).status_code == PAGES[path]
 
 
 def test_the_rows_ask_with_callers_of_every_column(stage: Stage) -> None:
