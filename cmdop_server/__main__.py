@@ -84,7 +84,11 @@ class Grammar:
         text = "Copy the embedded database, also under a running server, to a new private file."
         backup = self._add("backup", _backup, text, "backup cmdop-monday.sqlite3")
         backup.add_argument("path", metavar="PATH", help="the file to write; an existing one is never replaced")
-        for command in (check, migrate, backup):
+        text = (
+            "Say that the database is an older copy put back by other means than backup: every credential in it ends."
+        )
+        restored = self._add("restored", _restored, text, "restored")
+        for command in (check, migrate, backup, restored):
             _add_json(command)
 
 
@@ -170,6 +174,12 @@ def _backup(asked: argparse.Namespace) -> int:
     from cmdop_server.management.upkeep import backup  # noqa: PLC0415
 
     return backup(path=asked.path, as_json=asked.as_json)
+
+
+def _restored(asked: argparse.Namespace) -> int:
+    from cmdop_server.management.restoring import restored  # noqa: PLC0415
+
+    return restored(as_json=asked.as_json)
 
 
 def _worker(asked: argparse.Namespace) -> int:

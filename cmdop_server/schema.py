@@ -18,9 +18,9 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from filelock import FileLock
 
+from cmdop_server import stamp
 from cmdop_server.refusal import Refusal
 
-STAMP_TABLE = "cmdop_stamp"
 # Any number will do that nobody else locks in this database.
 MIGRATION_LOCK = 0x636D646F70
 Names = frozenset[tuple[str, str]]
@@ -130,9 +130,7 @@ def _migrate() -> None:
     call_command("migrate", verbosity=0, interactive=False)
     call_command("createcachetable", verbosity=0)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE TABLE IF NOT EXISTS {STAMP_TABLE} (name varchar(40) PRIMARY KEY, value varchar(200) NOT NULL)"
-        )
+        cursor.execute(stamp.CREATE)
 
 
 @contextmanager
@@ -162,11 +160,11 @@ def _fingerprints() -> dict[str, str]:
 def check_secrets() -> None:
     """Refuse secrets that are not those this database was made with: every credential would become unknown."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SELECT name, value FROM {STAMP_TABLE}")  # noqa: S608 - a constant of ours
+        cursor.execute(f"SELECT name, value FROM {stamp.TABLE}")  # noqa: S608 - a constant of ours
         stamped = dict(cursor.fetchall())
         for name, fingerprint in _fingerprints().items():
             if name not in stamped:
-                cursor.execute(f"INSERT INTO {STAMP_TABLE} (name, value) VALUES (%s, %s)", [name, fingerprint])  # noqa: S608
+                cursor.execute(f"INSERT INTO {stamp.TABLE} (name, value) VALUES (%s, %s)", [name, fingerprint])  # noqa: S608
             elif stamped[name] != fingerprint:
                 message = "is not the one this database was made with"
                 fix = "restore secrets.json, or the variable, from your backup"
@@ -178,6 +176,6 @@ def one_bootstrap_at_a_time() -> Iterator[None]:
     """Run the block in a transaction that excludes its like, in any process on any host."""
     with transaction.atomic(), connection.cursor() as cursor:
         suffix = " FOR UPDATE" if connection.features.has_select_for_update else ""
-        cursor.execute(f"SELECT value FROM {STAMP_TABLE} WHERE name = %s{suffix}", ["pepper"])  # noqa: S608
+        cursor.execute(f"SELECT value FROM {stamp.TABLE} WHERE name = %s{suffix}", ["pepper"])  # noqa: S608
         cursor.fetchall()
         yield

@@ -1,4 +1,4 @@
-"""How token families, sign-ins and grants end: rows, events, announcements. Who may end them is decided elsewhere.
+"""How keys, token families, sign-ins and grants end: rows, events, announcements. Who may do it is decided elsewhere.
 
 Everybody locks in this order, so that nobody waits in a circle: the account (who changes it), a workspace's row, device
 grants, one-time tokens, families, and the logs last, in the order of their workspaces' ids.
@@ -7,13 +7,19 @@ grants, one-time tokens, families, and the logs last, in the order of their work
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from django.db.models import Exists, OuterRef, QuerySet
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.effects import CredentialRevoked, announce
 from cmdop_server.audit.services import append, lock_chains
-from cmdop_server.credentials.models import DeviceGrant, SignIn, SignInToken, TokenFamily
+from cmdop_server.credentials.models import DeviceGrant, Key, SignIn, SignInToken, TokenFamily
+from cmdop_server.credentials.queries import in_state
+from cmdop_wire.vocab import KeyState
+
+if TYPE_CHECKING:
+    from cmdop_server.workspaces.models import Workspace
 
 
 def end_families(
@@ -70,6 +76,40 @@ def expire_tokens(tokens: QuerySet[SignInToken], *, now: datetime) -> None:
     """End the one-time sign-in tokens among these that nobody has redeemed, inside the caller's transaction."""
     pks = tokens.filter(redeemed_at=None).select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True)
     SignInToken.objects.filter(pk__in=list(pks)).update(expires_at=now)
+
+
+def revoke_keys(actor: Actor, workspace_id: str, keys: QuerySet[Key], *, cause: str, now: datetime) -> int:
+    """Revoke those of these keys of one workspace that are not revoked, in the caller's transaction; return how many.
+
+    The caller holds the workspace's lock and records the event.
+    """
+    living = keys.filter(revoked_at=None)
+    ids = list(living.values_list("public_id", flat=True))
+    living.update(revoked_at=now)
+    for key_id in ids:
+        announce(CredentialRevoked(actor, workspace_id, key_id, cause))
+    return len(ids)
+
+
+def end_everything_in(actor: Actor, workspace: "Workspace", *, cause: str, now: datetime) -> dict[str, int]:
+    """End all keys, families and pending grants of a workspace whose lock the caller holds; return what was live.
+
+    The caller's own event tells of it.
+    """
+    deny_grants(DeviceGrant.objects.filter(workspace=workspace), now=now)
+    live = Key.objects.filter(in_state(KeyState.LIVE, now), workspace=workspace).count()
+    revoke_keys(actor, workspace.public_id, Key.objects.filter(workspace=workspace), cause=cause, now=now)
+    families = TokenFamily.objects.filter(workspace=workspace, revoked_at=None)
+    sign_ins = families.filter(sign_in__ended_at=None, sign_in__expires_at__gt=now).count()
+    end_families(actor, families, cause=cause, now=now, with_events=False)
+    return {"keys": live, "sign_ins": sign_ins}
+
+
+def end_everything(actor: Actor, *, cause: str, now: datetime) -> None:
+    """End the grants that nobody has decided on yet, the one-time tokens, and sign-ins without a family, if any."""
+    deny_grants(DeviceGrant.objects.all(), now=now)
+    expire_tokens(SignInToken.objects.all(), now=now)
+    _close(actor, SignIn.objects.filter(ended_at=None).order_by("pk"), cause, now)
 
 
 def _close_empty(actor: Actor, family_pks: list[int], cause: str, now: datetime) -> None:

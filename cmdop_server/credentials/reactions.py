@@ -3,8 +3,8 @@
 from django.db.models import Q
 from django.utils import timezone
 
-from cmdop_server.access.effects import CredentialRevoked, MemberRemoved, PasswordChanged, announce
-from cmdop_server.credentials.endings import deny_grants, end_families, end_sign_ins, expire_tokens
+from cmdop_server.access.effects import MemberRemoved, PasswordChanged
+from cmdop_server.credentials.endings import deny_grants, end_families, end_sign_ins, expire_tokens, revoke_keys
 from cmdop_server.credentials.models import DeviceGrant, Key, SignIn, SignInToken, TokenFamily
 from cmdop_server.workspaces.queries import personal_workspace_of
 
@@ -17,11 +17,8 @@ def end_what_the_member_held(effect: MemberRemoved) -> None:
     now = timezone.now()
     held = {"workspace__public_id": effect.workspace_id}
     deny_grants(DeviceGrant.objects.filter(**held, account__public_id=effect.account_id), now=now)
-    keys = Key.objects.filter(**held, owner__public_id=effect.account_id, revoked_at=None)
-    ids = list(keys.values_list("public_id", flat=True))
-    keys.update(revoked_at=now)
-    for key_id in ids:
-        announce(CredentialRevoked(effect.actor, effect.workspace_id, key_id, "member_removed"))
+    keys = Key.objects.filter(**held, owner__public_id=effect.account_id)
+    revoke_keys(effect.actor, effect.workspace_id, keys, cause="member_removed", now=now)
     families = TokenFamily.objects.filter(**held, sign_in__account__public_id=effect.account_id, revoked_at=None)
     end_families(effect.actor, families, cause="member_removed", now=now, with_events=False)
 

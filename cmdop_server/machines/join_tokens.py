@@ -11,6 +11,7 @@ from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines.models import JoinToken
 from cmdop_server.machines.queries import is_live
 from cmdop_server.workspaces.changes import Change, changing
+from cmdop_server.workspaces.models import Workspace
 from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.ids import is_id, make_token
 from cmdop_wire.vocab import Action, ErrorCode
@@ -75,6 +76,11 @@ def revoke_join_token(actor: Actor, ref: str, token_id: str) -> JoinToken:
         found.save(update_fields=["revoked_at"])
         _record(change, "join_token.revoked", found)
     return found
+
+
+def revoke_everything_in(workspace: Workspace, *, now: datetime) -> int:
+    """Revoke the unused join tokens of a workspace; return how many. The caller holds its lock and tells of it."""
+    return workspace.join_tokens.filter(is_live(now)).update(revoked_at=now)
 
 
 def actor_of_token(token: JoinToken, *, address: str, request_id: str) -> Actor:

@@ -47,8 +47,11 @@ def django_ready(config: Config, *, migrate: bool) -> bool:
         os.environ["CMDOP_PUBLIC_URL"] = running["public_url"]
     set_up_django()
     from cmdop_server import schema  # noqa: PLC0415 - needs Django
+    from cmdop_server.management import restoring  # noqa: PLC0415 - it needs this module
 
-    return schema.ensure(migrate=migrate or config.database is None)
+    changed = schema.ensure(migrate=migrate or config.database is None)
+    restoring.settle()
+    return changed
 
 
 def set_up_django() -> None:

@@ -5,9 +5,10 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
-from cmdop_server import checks, data_dir
+from cmdop_server import checks, data_dir, stamp
 from cmdop_server.config import VARIABLES, Config, read, suspicious
 from cmdop_server.management import opening
 from cmdop_server.management.say import answer, answer_json, note
@@ -89,7 +90,11 @@ def _database(config: Config) -> str:
         return "reachable and empty"
     if not found.pending:
         schema.check_secrets()
-    return f"{len(found.pending)} migrations to apply" if found.pending else "reachable, schema current"
+    from cmdop_server.restored import copied  # noqa: PLC0415 - needs Django
+
+    origin = copied()
+    condition = f"{len(found.pending)} migrations to apply" if found.pending else "reachable, schema current"
+    return f"{condition}; restored from {origin}: the next start ends every key and sign-in" if origin else condition
 
 
 def migrate(*, as_json: bool) -> int:
@@ -135,6 +140,14 @@ def backup(*, path: str, as_json: bool) -> int:
     return Exit.DONE
 
 
+def _mark(copy: sqlite3.Connection) -> None:
+    """Write into the copy that it is one: whoever starts it ends what may have been revoked after this moment."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    with copy:
+        copy.execute(stamp.CREATE)
+        copy.execute(f"INSERT OR REPLACE INTO {stamp.TABLE} (name, value) VALUES (?, ?)", [stamp.BACKUP, now])  # noqa: S608 - a constant
+
+
 def _copy(source: Path, target: Path) -> int:
     """Write a consistent copy under a temporary name, sync it, and give it its name only when it is whole."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
@@ -147,6 +160,7 @@ def _copy(source: Path, target: Path) -> int:
             original.backup(copy, pages=1024)
             # One file, no -wal beside it; and nobody keeps a broken backup.
             copy.execute("PRAGMA journal_mode=DELETE")
+            _mark(copy)
             (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise Refusal("CMDOP_DATA_DIR", f"the database is damaged: {verdict}", "restore the last good backup")

@@ -62,6 +62,11 @@ def create_ticket(
     return text, now + LIFE
 
 
+def expire_everything(*, now: datetime) -> None:
+    """End every unused ticket, in the caller's transaction."""
+    Ticket.objects.filter(redeemed_at=None, expires_at__gt=now).update(expires_at=now)
+
+
 def redeem_ticket(text: str, *, address: str, request_id: str) -> Redeemed:
     """Use a ticket up and return who it stands for, and for what; ``Unauthenticated`` when it is none, or used.
 

@@ -155,8 +155,11 @@ def test_a_backup_of_a_running_server_opens_elsewhere(place: Place, tmp_path: Pa
     elsewhere.data_dir.mkdir(mode=0o700, parents=True)
     copy.rename(elsewhere.data_dir / "cmdop.sqlite3")
     shutil.copy(host.data_dir / "secrets.json", elsewhere.data_dir)
-    with elsewhere.serving() as server, api(server.url, pair) as alice:
-        assert alice.get("/me").raise_for_status().json()["account"]["email"] == "alice@example.com"
+    with elsewhere.serving() as server:
+        with api(server.url, pair) as alice:
+            assert alice.get("/me").status_code == 401, "see test_restoring"
+        anew = redeem(server.url, elsewhere.json("bootstrap", "--email", "alice@example.com")["token"])
+        assert anew["account"]["id"] == pair["account"]["id"]
 
 
 def test_backup_of_postgresql_is_left_to_postgresql(host: Host) -> None:
