@@ -13,7 +13,7 @@ from tests.processes import REPOSITORY
 from tests.tools import tool
 
 PACKAGES = ("cmdop_wire", "cmdop_sdk", "cmdop_agent", "cmdop_cli", "cmdop_server")
-LONGEST_FILE = 360  # lines; about 300 is the habit
+LONGEST_FILE = 400  # lines; about 300 is the habit, beyond this it is two files
 MADE_UP_SECRETS = {"docs/reference/vectors.json", "tests/wire/test_vectors.py"}
 HERE = "tests/structure/test_repository.py"
 # Built from pieces, so that this file does not contain them.
