@@ -69,7 +69,7 @@ ONLY_THERE = {"TokenGrant.token_type"}  # always Bearer
 @pytest.fixture(scope="module")
 def document(server: Server) -> dict[str, Any]:
     """The OpenAPI document."""
-    return dict(httpx.get(f"{server.url}/api/v1/openapi.json").raise_for_status().json())
+    return dict(httpx.get(f"{server.url}/api/v1/openapi.json", timeout=60).raise_for_status().json())
 
 
 def answers_of(document: dict[str, Any]) -> dict[str, Any]:
