@@ -86,7 +86,8 @@ def test_it_says_where_one_is_and_how_to_leave(member: Cmdop, at: Callable[..., 
 
 def test_ctrl_c_goes_to_the_far_side_and_ctrl_d_ends_the_shell(at: Callable[..., Terminal]) -> None:
     terminal = at("web-1")
-    terminal.type("cat\r")
+    terminal.type("echo go-$((40+2)); cat\r")
+    terminal.until("go-42")  # what is typed before that, the shell may still take for itself
     terminal.type("echoed\r")
     terminal.until(lambda text: text.count("echoed") == 2)
     terminal.type("\x03")
