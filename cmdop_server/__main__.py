@@ -88,7 +88,10 @@ class Grammar:
             "Say that the database is an older copy put back by other means than backup: every credential in it ends."
         )
         restored = self._add("restored", _restored, text, "restored")
-        for command in (check, migrate, backup, restored):
+        text = "Count what is past its time; with --now, delete it. A running server does so by itself, once an hour."
+        purge = self._add("purge", _purge, text, "purge", "purge --now")
+        purge.add_argument("--now", action="store_true", help="delete it")
+        for command in (check, migrate, backup, restored, purge):
             _add_json(command)
 
 
@@ -180,6 +183,12 @@ def _restored(asked: argparse.Namespace) -> int:
     from cmdop_server.management.restoring import restored  # noqa: PLC0415
 
     return restored(as_json=asked.as_json)
+
+
+def _purge(asked: argparse.Namespace) -> int:
+    from cmdop_server.management.upkeep import purge  # noqa: PLC0415
+
+    return purge(now=asked.now, as_json=asked.as_json)
 
 
 def _worker(asked: argparse.Namespace) -> int:

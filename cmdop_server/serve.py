@@ -100,8 +100,10 @@ def run(server: DrainingServer, listener: socket.socket) -> None:
     # What is loaded now stays: the collector need not look at it again (see __main__, which paused it).
     gc.freeze()
     gc.enable()
+    from cmdop_server import purging  # noqa: PLC0415 - needs Django, which make_server has set up
+
     loop_factory = server.config.get_loop_factory()
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with purging.in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(server.serve(sockets=[listener]))
     django_application().close()
     close_pool()

@@ -24,7 +24,6 @@ from cmdop_wire.vocab import ErrorCode
 HEADER = "Idempotency-Key"
 KEY_LENGTH = 255
 KEPT = timedelta(hours=24)
-_PURGED_AT_ONCE = 100
 _SECRETS = ("secret", "credential")  # fields of answers that hold one, shown exactly once
 
 
@@ -58,15 +57,12 @@ def once(
 
 def _claimed(scope: str, wanted: str, now: datetime) -> tuple[IdempotencyRecord, bool]:
     """Return the record of this scope and whether it was made now, inside the caller's transaction."""
-    old = IdempotencyRecord.objects.filter(created_at__lte=now - KEPT)
-    old.filter(scope=scope).delete()
+    IdempotencyRecord.objects.filter(scope=scope, created_at__lte=now - KEPT).delete()
     try:
         with transaction.atomic():
             record = IdempotencyRecord.objects.create(scope=scope, request_hash=wanted, created_at=now)
     except IntegrityError:
         return IdempotencyRecord.objects.get(scope=scope), False
-    gone = old.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)
-    IdempotencyRecord.objects.filter(pk__in=list(gone[:_PURGED_AT_ONCE])).delete()
     return record, True
 
 

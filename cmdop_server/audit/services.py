@@ -21,7 +21,6 @@ _log = structlog.stdlib.get_logger("cmdop.audit")
 
 _TYPE_OF_PREFIX = {prefix: kind for kind, prefix in ID_PREFIXES.items()}
 _SECRET_FIELDS = frozenset({"password", "secret", "token", "device_code", "user_code", "refresh_token"})
-_DENIALS_KEPT = timedelta(hours=1)
 
 
 def _storable(text: str, length: int) -> str:
@@ -166,8 +165,6 @@ def _is_first_this_minute(forbidden: Forbidden) -> bool:
         action=str(forbidden.action),
         minute=minute,
     )
-    if is_first:
-        Denial.objects.filter(workspace_id=forbidden.workspace_id, minute__lt=minute - _DENIALS_KEPT).delete()
     return is_first
 
 

@@ -54,7 +54,6 @@ class PendingDevice:
 def start_device(client: str, workspace_hint: str = "", *, address: str) -> StartedDevice:
     """Make a device grant for ``client``, a short text that the approval page will show."""
     now = timezone.now()
-    DeviceGrant.objects.filter(expires_at__lt=now - DEVICE_LIFE).delete()  # long enough for «expired» to be said
     for _ in range(5):  # two live grants with one user code: about one in 10**10
         device_code, user_code = make_token("device"), make_user_code()
         try:
@@ -224,9 +223,9 @@ def _pending(actor: Actor, user_code: str) -> DeviceGrant:
 
 
 def _refuse_guessing(actor: Actor, now: datetime) -> None:
-    WrongUserCode.objects.filter(at__lt=now - WRONG_CODE_WINDOW).delete()
+    recent = WrongUserCode.objects.filter(at__gt=now - WRONG_CODE_WINDOW)
     for who, limit in ((actor.account_id, WRONG_CODES_PER_ACCOUNT), (actor.address, WRONG_CODES_PER_ADDRESS)):
-        tries = list(WrongUserCode.objects.filter(who=who).order_by("-at").values_list("at", flat=True)[:limit])
+        tries = list(recent.filter(who=who).order_by("-at").values_list("at", flat=True)[:limit])
         if who and len(tries) == limit:
             wait = (tries[-1] + WRONG_CODE_WINDOW - now).total_seconds()
             raise Refused(ErrorCode.RATE_LIMITED, "too many wrong codes", retry_after=max(1, int(wait)))

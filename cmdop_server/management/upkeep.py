@@ -1,4 +1,4 @@
-"""``check``, ``migrate`` and ``backup``: what an operator does to a server that is not about people."""
+"""``check``, ``migrate``, ``backup`` and ``purge``: what an operator does to a server that is not about people."""
 
 import os
 import secrets
@@ -146,6 +146,24 @@ def _mark(copy: sqlite3.Connection) -> None:
     with copy:
         copy.execute(stamp.CREATE)
         copy.execute(f"INSERT OR REPLACE INTO {stamp.TABLE} (name, value) VALUES (?, ?)", [stamp.BACKUP, now])  # noqa: S608 - a constant
+
+
+def purge(*, now: bool, as_json: bool) -> int:
+    """Count what is past its time, or with ``now`` delete it, also beside a running server."""
+    opening.private_process()
+    config = opening.configuration()
+    opening.django_ready(config, migrate=False)
+    from cmdop_server import purging  # noqa: PLC0415 - needs Django
+
+    found = purging.purge() if now else purging.count()
+    if as_json:
+        answer_json("server-purge", purged=now, items=[{"what": name, "rows": rows} for name, rows in found.items()])
+        return Exit.DONE
+    for name, rows in found.items():
+        answer(f"{rows:>9}  {name.replace('_', ' ')}")
+    if not now and any(found.values()):
+        note("to delete them: cmdop server purge --now")
+    return Exit.DONE
 
 
 def _copy(source: Path, target: Path) -> int:

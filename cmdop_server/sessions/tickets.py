@@ -22,7 +22,6 @@ RIGHTS = (
     Action.FILE_READ,
     Action.FILE_WRITE,
 )
-_PURGED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,6 @@ def create_ticket(
         created_at=now,
         expires_at=now + LIFE,
     )
-    old = Ticket.objects.filter(expires_at__lt=now - LIFE).order_by("expires_at").values_list("pk", flat=True)
-    Ticket.objects.filter(pk__in=list(old[:_PURGED_AT_ONCE])).delete()
     return text, now + LIFE
 
 

@@ -85,6 +85,7 @@ def test_signing_up_costs_the_same_whether_the_address_is_taken_or_not(hashes: l
     assert tables()[0] == before[0] + 1
 
 
+@pytest.mark.slow
 def test_a_mail_server_that_hangs_tells_nobody_whose_password_may_be_reset(new_server: Callable[..., Server]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         server = new_server(CMDOP_SMTP_URL=f"smtp://127.0.0.1:{silent.getsockname()[1]}")

@@ -167,7 +167,6 @@ class Alice:
         add_member(casting.operator(), team, account, "member")
 
 
-@pytest.mark.both
 def test_a_new_password_and_signing_out_everywhere_do_not_wait_in_a_circle(alice: Alice) -> None:
     pair, together = alice.sign_in(), Together()
     with held(alice.personal.public_id):
@@ -178,7 +177,6 @@ def test_a_new_password_and_signing_out_everywhere_do_not_wait_in_a_circle(alice
     together.join()
 
 
-@pytest.mark.both
 @pytest.mark.parametrize("how", ["redemption", "approved"])
 def test_a_new_password_and_a_redemption_do_not_wait_in_a_circle(alice: Alice, how: str) -> None:
     redeem = alice.redemption() if how == "redemption" else alice.approved(alice.personal.slug)

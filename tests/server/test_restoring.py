@@ -15,6 +15,7 @@ from tests.operating import PASSWORD, Host, Running, api, host, redeem, used_dir
 from tests.processes import Postgres
 
 __all__ = ["host", "used_dir", "used_host"]  # fixtures
+pytestmark = pytest.mark.slow
 ALICE = "alice@example.com"
 
 
@@ -152,7 +153,6 @@ def postgres_tool(name: str, *arguments: str) -> None:
     subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("into", ["another database", "the same one"])
 def test_a_dump_that_is_restored_revives_nothing(host: Host, postgres: Postgres, tmp_path: Path, into: str) -> None:
     url, dump = postgres.database(), str(tmp_path / "cmdop.dump")
