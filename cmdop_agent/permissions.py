@@ -106,7 +106,7 @@ class PermissionsFile:
             return self._unseeded()
         now = settled(accepted, found)
         if not found.problem and (now.mode, set(now.rules)) != (found.mode, set(found.rules)):
-            by_hand = f"{self.path} was loosened by hand, which does not count; use cmdop connect permissions"
+            by_hand = f"{self.path} was loosened by hand, which does not count; use cmdop connect permissions …"
             return replace(now, problem=by_hand)
         return now
 

@@ -125,7 +125,7 @@ def _has_place(change: Change, kind: KeyKind, name: str, now: datetime) -> None:
         raise Conflict(
             f"all {cap} places for {kind} keys are taken",
             code=ErrorCode.LIMIT_REACHED,
-            hint="cmdop auth list-keys, then cmdop auth revoke-key one of them",
+            hint="cmdop auth list-keys",
             limit=cap,
         )
 

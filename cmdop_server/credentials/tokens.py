@@ -42,7 +42,7 @@ class Pair:
 
 def invalid_grant() -> GrantRefused:
     """Return the one refusal for a token that is unknown, used, ended or expired (RFC 6749 §5.2)."""
-    return GrantRefused(ErrorCode.INVALID_GRANT, "this code or token is unknown, used or ended", hint="run cmdop login")
+    return GrantRefused(ErrorCode.INVALID_GRANT, "this code or token is unknown, used or ended", hint="cmdop login")
 
 
 def actor_of(family: TokenFamily, *, address: str, request_id: str) -> Actor:
