@@ -51,9 +51,8 @@ def requests_of(opening: Opening, root: str) -> list[Request]:
     if any("\0" in word for word in (*words, opening.cwd)):
         raise Refusal(ErrorCode.INVALID, "a word of a command cannot hold a NUL")
     cwd = folder_of_work(opening, root)
-    command = Request(
-        GateOperation.EXECUTE_COMMAND, words, cwd="" if cwd == root else cwd, home=root, is_shell=opening.shell
-    )
+    chosen = cwd if opening.cwd and cwd != root else ""
+    command = Request(GateOperation.EXECUTE_COMMAND, words, cwd=chosen, home=root, is_shell=opening.shell)
     if operation is GateOperation.EXECUTE_COMMAND:
         return [command]
     return [Request(operation), command] if words else [Request(operation)]

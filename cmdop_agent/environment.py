@@ -73,9 +73,12 @@ def words_of(opening: Opening) -> list[str]:
 
 
 def folder_of_work(opening: Opening, home: str) -> str:
-    """Return where a command or session runs: the home folder, or the real path of what the caller chose."""
+    """Return where a command or session runs: the home folder, or the real path of what the caller chose.
+
+    An account whose home folder is not there works in the root folder, as when it logs in.
+    """
     if not opening.cwd or "\0" in opening.cwd:
-        return home
+        return home if os.path.isdir(home) else "/"  # noqa: PTH112 - pathlib is for more than one question
     chosen = opening.cwd
     if chosen == "~" or chosen.startswith("~/"):
         chosen = home + chosen[1:]

@@ -1,6 +1,7 @@
 """How this machine gets into a workspace: asking, refusing to guess, registering, keeping the credential (D-21)."""
 
 import getpass
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.resolver import Source
 from cmdop_cli.state import Place
 from cmdop_sdk.origin import is_loopback
-from cmdop_wire.vocab import ErrorCode
+from cmdop_wire.vocab import ErrorCode, GateMode, Role
 
 if TYPE_CHECKING:
     from cmdop_agent.daemon import Facts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.machine_models import RegisteredMachine
 
+SHOWN = 5  # people who are named; more are counted
 NAMED = frozenset({Source.FLAG, Source.ENVIRONMENT, Source.KEY})  # not a binding: a machine is no directory
 
 
@@ -34,31 +36,39 @@ class Wanted:
     accept_bypass: bool = False
 
 
-def settled(call: "Call", wanted: Wanted) -> "Registration | None":
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a dry run would have registered."""
+
+    hostname: str
+    workspace: Place | None
+
+
+def settled(call: "Call", wanted: Wanted) -> "Registration | Planned":
     """Return this machine's registration, registering it first where that is what the line asks for.
 
-    ``None`` after a dry run that would have registered it. A registration stays what it is whatever workspace is
-    active; another one that was named is a conflict (exit 6).
+    A registration stays what it is whatever workspace is active; another one that was named is a conflict (exit 6).
     """
     from cmdop_agent.registration import RegistrationFile
 
     known = agent.registration(call)
     if known is not None and not wanted.replace:
-        _check_same(call, known, wanted)
+        check_same(call, known, wanted)
         return known
     token = None if wanted.join_token is None else _token_at(call, wanted.join_token)
     place = _place(call, known) if token is None else None
     facts = _facts(wanted, known)
     _confirm(call, place, facts, wanted)
     if call.is_dry_run:
-        return None
+        return Planned(facts.hostname, place)
     fresh = _registered(call, place, facts, wanted, known, token)
     RegistrationFile(agent.folder(call)).write(fresh)
     call.note(f"registered {fresh.hostname} as {fresh.name} in workspace {fresh.workspace_slug}")
     return fresh
 
 
-def _check_same(call: "Call", known: "Registration", wanted: Wanted) -> None:
+def check_same(call: "Call", known: "Registration", wanted: Wanted) -> None:
+    """Raise a conflict when the line names another hostname or workspace than the ones that are registered."""
     resolution = call.resolution
     if wanted.hostname is not None and wanted.hostname.lower() != known.hostname.lower():
         raise Failure(
@@ -134,19 +144,47 @@ def _confirm(call: "Call", place: Place | None, facts: "Facts", wanted: Wanted) 
     where = f"workspace {place.label}" if place is not None else "the workspace of the join token"
     me = getpass.getuser()
     why = call.resolution.why if place is not None and call.resolution.workspace == place else where
-    gate = "strict until the workspace's defaults arrive, then what they say"
-    if wanted.accept_bypass:
-        gate += "; bypass is accepted: whatever is asked for happens"
+    gate, people = (None, None) if place is None or not call.can_ask else _asked(call, place)
     affects = [
         f"{why} at {call.server.origin}",
         f"hostname {facts.hostname}, remote work runs as OS user {me}",
-        f"gate: {gate}",
-        f"owners, admins and members of {where}, and keys with commands:execute, may run commands here",
+        f"gate: {_gate(gate, accepts_bypass=wanted.accept_bypass)}",
+        f"may run commands here: {people or f'owners, admins and members of {where}'}, and keys with commands:execute",
     ]
     if call.is_dry_run or call.options.yes:
         for line in affects:
             call.note(f"  {line}")
     call.confirm(f"register this machine in {where}?", affects=affects)
+
+
+def _gate(mode: str | None, *, accepts_bypass: bool) -> str:
+    if mode == GateMode.BYPASS and not accepts_bypass:
+        return "strict; the workspace would have bypass, which takes --accept-bypass"
+    if mode is None:
+        agreed = ", also if that is bypass: then whatever is asked for happens" if accepts_bypass else ""
+        return f"strict until the workspace's defaults arrive, then what they say{agreed}"
+    return f"{mode}, as the workspace's defaults say"
+
+
+def _asked(call: "Call", place: Place) -> tuple[str | None, str | None]:
+    """Return the gate's mode that the workspace begins with, and who may run commands, as far as we may know it."""
+    from cmdop_cli import credentials, door
+    from cmdop_sdk.errors import PermissionDenied
+
+    async def ask(client: "AsyncCMDOPClient") -> tuple[str | None, str | None]:
+        mode = people = None
+        with suppress(PermissionDenied):
+            mode = (await client.workspace.onboarding()).gate_mode
+        with suppress(PermissionDenied):
+            page = await client.members.list().first(200)
+            people = _several([each.email for each in page.items if each.role != Role.GUEST])
+        return mode, people
+
+    return door.ask(call, credentials.client(call, place), ask)
+
+
+def _several(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= SHOWN else f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more"
 
 
 def _registered(

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -72,6 +72,33 @@ def permissions() -> str:
         "A key is created with the default scopes unless others are asked for. Reserved scopes are accepted and open"
         " nothing until their features exist. A personal key never does more than its owner's role allows at that"
         " moment; a workspace key never more than an admin.\n"
+    )
+
+
+def gate() -> str:
+    """Return the floor of a machine's gate, and what its mode ``default`` asks about."""
+    from cmdop_agent import gate as data
+
+    def listed(words: Iterable[str]) -> str:
+        return ", ".join(f"`{word}`" for word in words)
+
+    commands = [[listed(sorted(each.programs)), each.only or "always", each.why] for each in data.DANGEROUS]
+    return (
+        f"# The gate: floor and dangerous operations\n\n{NOTE}"
+        "What these lists are for is in [permissions](../permissions.md). They are data in `cmdop_agent/gate.py`.\n\n"
+        "## The floor\n\n"
+        "Never allowed, by no rule and in no mode:\n\n"
+        "- reading or writing the files of cmdop itself: its whole configuration directory\n"
+        f"- reading or writing {listed(data.FLOOR_FILES)}\n"
+        f"- writing {listed(data.FLOOR_DEVICES)}\n"
+        f"- `cmdop` with {listed(sorted(data.GATE_VERBS))}: the gate is moved at the machine only\n"
+        "- `rm` with `-r` of `/`, and fork bombs\n\n"
+        "## What mode `default` asks about\n\n"
+        f"{table(['command', 'when', 'because it'], commands)}\n"
+        f"Also behind {listed(sorted(data.WRAPPERS))} and in the text of a shell ({listed(sorted(data.SHELLS))}), as"
+        " far as it can be seen there. It errs on the side of asking.\n\n"
+        f"Reading {listed(data.DANGEROUS_READS)}.\n\n"
+        f"Writing {listed(data.DANGEROUS_WRITES)}.\n"
     )
 
 
@@ -171,6 +198,7 @@ def completion(shell: str) -> str:
 def documents() -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield each generated file, relative to the repository, with what makes it."""
     yield "docs/reference/permissions.md", permissions
+    yield "docs/reference/gate.md", gate
     yield "docs/reference/errors.md", errors
     yield "docs/reference/openapi.json", openapi
     yield "docs/reference/cli.md", cli

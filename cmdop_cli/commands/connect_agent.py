@@ -58,15 +58,21 @@ def run(
     cmdop connect
     cmdop connect --detach --hostname build-7 --workspace acme --yes
     """
-    from cmdop_cli.enrolling import Wanted, settled
+    from cmdop_cli.enrolling import Planned, Wanted, check_same, settled
 
-    call = ctx.call
+    call, wanted = ctx.call, Wanted(hostname, name, join_token, replace, accept_bypass)
+    before = agent.registration(call)
     if agent.is_running(call):
+        if before is not None and not replace:
+            check_same(call, before, wanted)
         return _runs_already(call, replace=replace, detach=detach)
-    known = settled(call, Wanted(hostname, name, join_token, replace, accept_bypass))
+    known = settled(call, wanted)
+    if isinstance(known, Planned):
+        slug = known.workspace.slug if known.workspace is not None else None
+        fields = {**_fields(call, None), "machine": {"hostname": known.hostname}, "workspace": {"slug": slug}}
+        return Record("agent", fields, _SHOWN, identifier="machine.hostname", planned=True, piped=_SHOWN[:5])
     if call.is_dry_run:
         return _planned(call)
-    assert known is not None, "only a dry run registers nothing"
     if detach:
         return _shown(call, agent.start(call))
     from cmdop_cli import foreground
@@ -88,9 +94,7 @@ def _runs_already(call: "Call", *, replace: bool, detach: bool) -> Record:
 
 
 def _planned(call: "Call") -> Record:
-    known = agent.registration(call)
-    fields = _fields(call, None) if known is not None else {"running": False, "registered": False}
-    return Record("agent", fields, _SHOWN, identifier="machine.hostname", planned=True)
+    return Record("agent", _fields(call, None), _SHOWN, identifier="machine.hostname", planned=True, piped=_SHOWN[:5])
 
 
 @verb()
