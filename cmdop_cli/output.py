@@ -158,10 +158,10 @@ class Output:
             self.stdout.write(text)
             self.stdout.flush()
         except BrokenPipeError:
-            self._let_go()
+            self._let_go(self.stdout)
             raise
         except OSError as error:
-            self._let_go()
+            self._let_go(self.stdout)
             raise Failure(Code.OUTPUT, f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from error
 
     def _page(self, text: str) -> None:
@@ -173,10 +173,11 @@ class Output:
                 return
         self.write(text)
 
-    def _let_go(self) -> None:
+    @staticmethod
+    def _let_go(stream: "TextIO") -> None:
         """Send what is still buffered nowhere: Python would fail again, and loudly, when it flushes at exit."""
         with suppress(OSError, ValueError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
     def _listing(self, listing: Listing) -> None:
         items = [plain(item) for item in listing.items][: self.limit]
@@ -324,6 +325,7 @@ class Output:
             self.stderr.write((text if exact else safe(mask(text))) + "\n")
             self.stderr.flush()
         except (OSError, ValueError):  # nobody listens; the exit status still tells
+            self._let_go(self.stderr)
             self.stderr = None
 
 

@@ -15,8 +15,6 @@ from contextlib import asynccontextmanager, contextmanager
 from enum import Enum, auto
 
 HELP = b"\r\n~.  disconnect    ~~  send ~    ~?  this help    Ctrl-D ends the shell\r\n"
-# What a full-screen program may leave behind when it is cut off: other screen, hidden cursor, colours, mouse, paste.
-CLEAN = "\x1b[?1049l\x1b[?25h\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>"
 
 
 class Escape(Enum):
@@ -111,17 +109,3 @@ def on_resize(changed: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
-
-
-async def show(data: bytes, descriptor: int = 1) -> None:
-    """Write to the terminal or pipe, however slowly it takes it, without holding up the connection."""
-    remaining = memoryview(data)
-    while remaining:
-        written = await asyncio.to_thread(os.write, descriptor, remaining)
-        remaining = remaining[written:]
-
-
-def clean(descriptor: int = 1) -> None:
-    """Undo what a far program may have left behind."""
-    with contextlib.suppress(OSError):
-        os.write(descriptor, CLEAN.encode())

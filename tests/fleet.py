@@ -17,6 +17,7 @@ from pathlib import Path
 from cmdop_agent.daemon import Agent, facts
 from cmdop_agent.permissions import Permissions, PermissionsFile
 from cmdop_agent.registration import RegistrationFile
+from cmdop_agent.rules import Rule
 from cmdop_wire.vocab import GateMode, Scope
 from tests.agents import Machine, register
 from tests.processes import REPOSITORY, bare_environment, read_line, stop
@@ -39,7 +40,13 @@ class Fleet:
     def __getitem__(self, hostname: str) -> Machine:
         return self.machines[hostname]
 
-    def start(self, *hostnames: str, tenant: str = "acme", gate: GateMode = GateMode.BYPASS) -> None:
+    def start(
+        self,
+        *hostnames: str,
+        tenant: str = "acme",
+        gate: GateMode = GateMode.BYPASS,
+        rules: tuple[Rule, ...] = (),
+    ) -> None:
         """Register machines and run their agents, all in one process, until every link is up."""
         folders = []
         for hostname in hostnames:
@@ -47,7 +54,7 @@ class Fleet:
             who = "owner" if tenant == "acme" else "rival"
             self.machines[hostname] = register(self.world, folder, hostname, tenant, who)
             permissions = PermissionsFile(folder / "agent", folder, lambda: True)
-            permissions.write(Permissions(gate, (), is_seeded=True))
+            permissions.write(Permissions(gate, rules, is_seeded=True))
             folders.append(folder)
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.fleet", *map(str, folders)],

@@ -235,6 +235,23 @@ def test_a_machine_moves_with_a_yes_and_both_workspaces_named(cmdop: Cmdop, flee
     assert cmdop.here("connect", "workspace", "move", name, "-w", target, "--to", target).code == Exit.CONFLICT
 
 
+def test_a_live_session_is_named_and_ends_with_the_move(cmdop: Cmdop, member: Cmdop, fleet: Fleet) -> None:
+    name = unique("moving")
+    fleet.start(name)
+    operating = member.on_terminal("connect", "to", name)
+    operating.until("Ctrl-D ends the shell")
+    owner = sign_in(cmdop.with_(CMDOP_CONFIG_DIR=f"{cmdop.environ['CMDOP_CONFIG_DIR']}-owner"), fleet.world, "owner")
+    target = owner.here("workspace", "create", "Next", "--slug", unique("next"), "-q").ok().out.strip()
+    line = ("connect", "workspace", "move", name, "-w", fleet.world.acme.slug, "--to", target)
+    shown = owner.on_terminal(*line)
+    assert "the session of key-" in shown.until("[y/N]")
+    shown.type("y\r")
+    assert shown.end() == 0
+    assert operating.end() == Exit.NOT_FOUND
+    assert "moved to another workspace" in operating.text
+    assert member.here("connect", "show", name).code == Exit.NOT_FOUND
+
+
 def test_a_taken_name_keeps_the_machine_where_it_is(cmdop: Cmdop, fleet: Fleet) -> None:
     sign_in(cmdop, fleet.world, "rival")
     here = fleet.world.globex.slug

@@ -154,6 +154,15 @@ def test_the_shells_terminal_is_restored_however_it_ends(member: Cmdop, terminal
         assert mode in tail
 
 
+def test_a_terminal_that_goes_away_closes_the_session(at: Callable[..., Terminal], member: Cmdop) -> None:
+    terminal = at("web-2")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), terminal._terminal)  # as when its window is closed
+    assert terminal.process.wait(60) in (Exit.DONE, Exit.TERMINATED)
+    session = member.here("connect", "sessions", "--machine", "web-2", "--limit", "1", "--json").ok().json["items"][0]
+    assert (session["state"], session["end_reason"]) == ("ended", "closed")  # at once, not lost and waited for
+
+
 def child_of(pid: int) -> int:
     """Return the only child of a process."""
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])

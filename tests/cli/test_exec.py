@@ -1,5 +1,6 @@
 """``cmdop connect exec``: one machine is like a local command, many are lines or records (D-27)."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from cmdop_agent.rules import rule_of
+from cmdop_sdk.local import LocalAgent
 from cmdop_wire.vocab import Exit, GateMode
 from tests.cli.signed import plant
 from tests.fleet import Fleet, lines, new_fleet, unique
@@ -188,6 +191,29 @@ def test_a_gate_that_is_against_it_says_so(member: Cmdop, fleet: Fleet) -> None:
     assert (ran.code, ran.error["code"], ran.error["exit_code"]) == (Exit.REMOTE, "gate_denied", 5)
 
 
+def test_waiting_for_a_person_at_the_machine_is_said_at_once(member: Cmdop, fleet: Fleet) -> None:
+    name, mark = unique("asking"), unique("mark")
+    fleet.start(name, gate=GateMode.DEFAULT, rules=(rule_of("ask", "execute_command", "touch *"),))
+    line = ("connect", "exec", name, "--timeout", "1s")
+    refused = member(*line, "--json", "--", "touch", mark)
+    assert (refused.code, refused.error["code"]) == (Exit.REMOTE, "approval_unavailable")
+
+    async def approve() -> int:
+        async with LocalAgent(fleet[name].directory.parent) as person:
+            await person.attend()
+            process = member.start(*line, "--", "touch", mark)
+            waiting = await person.approvals(wait=30)
+            assert process.stderr is not None
+            assert "waiting for approval at the machine" in await asyncio.to_thread(read_line, process.stderr, process)
+            assert not (fleet.home / mark).exists()
+            await asyncio.sleep(1.5)  # longer than the time-out, for which waiting does not count (D-25)
+            await person.answer(waiting[0].number, approved=True)
+            return await asyncio.to_thread(process.wait, SECONDS)
+
+    assert asyncio.run(approve()) == 0
+    assert (fleet.home / mark).exists()
+
+
 def test_a_stored_sign_in_is_as_good_as_a_key(cmdop: Cmdop, fleet: Fleet) -> None:
     plant(cmdop, fleet.world, "member")
     assert cmdop("connect", "exec", "web-1", "--", "echo", "there").ok().out == "there\n"
@@ -320,6 +346,12 @@ def test_at_a_terminal_names_are_aligned(member: Cmdop) -> None:
     assert terminal.end() == 0
     shown = sorted(line for line in terminal.text.splitlines() if " | " in line)
     assert shown == ["db-1  | a       b", "web-1 | a       b"]
+    assert b"\x1b" not in terminal.written  # colours only for those who want them
+    member("config", "set", "color", "true").ok()
+    colored = member.on_terminal("connect", "exec", "web-1", "db-1", "--", "echo", "\\033[0m")
+    assert colored.end() == 0
+    assert colored.written.count(b"\x1b[") == 4  # two names, each with an end
+    assert all(b"m\x1b" not in each for each in colored.written.split(b" | ")[1:])
 
 
 def test_a_credential_that_nobody_accepts_is_one_failure(cmdop: Cmdop, fleet: Fleet) -> None:
