@@ -1,6 +1,6 @@
 """The command line as Typer sees it: one group class and one command class that carry the global options (D-19).
 
-The commands themselves stand in ``table.py`` and are imported when one runs. Only Typer's public names are used;
+The commands themselves stand in ``catalog.py`` and are imported when one runs. Only Typer's public names are used;
 its parser is private and never imported.
 """
 
@@ -13,11 +13,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from cmdop_cli import pages
+from cmdop_cli.catalog import CATALOG, Foreign, Noun, Row
 from cmdop_cli.context import Call, Ctx
 from cmdop_cli.declare import declared
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.options import GLOBAL_OPTIONS, GlobalOption
-from cmdop_cli.table import TABLE, Foreign, Noun, Row
 
 PROGRAM = "cmdop"
 
@@ -272,7 +272,7 @@ class HelpGroup(Group):
         return result
 
     def _extension(self, ctx: Any, name: str) -> ForeignCommand:
-        if name not in TABLE:
+        if name not in CATALOG:
             return super()._extension(ctx, name)
 
         def show(call: Call, rest: list[str]) -> Any:
@@ -289,7 +289,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 
 def made(name: str, entry: Row) -> "Command | Group | ForeignCommand":
-    """Return the command of one row of the table."""
+    """Return the command of one row of the catalog."""
     if isinstance(entry, Noun) and (entry.alone or entry.otherwise):
         return DefaultGroup(name, entry)
     if isinstance(entry, Noun):
@@ -314,7 +314,7 @@ def load(target: str) -> Callable[..., Any]:
 
 def root() -> Group:
     """Return the whole program."""
-    return Group(PROGRAM, dict(TABLE), "Workspaces for machines.")
+    return Group(PROGRAM, dict(CATALOG), "Workspaces for machines.")
 
 
 def run(arguments: list[str], call: Call) -> Any:

@@ -1,6 +1,6 @@
 """What can stand at the end of an unfinished line; the scripts that ask are in ``completion_scripts.py``.
 
-Commands and options come from the table and the commands' own parameters; names from the local caches of the profile
+Commands and options come from the catalog and the commands' own parameters; names from the local caches of the profile
 and mode in force. No network, no secret.
 """
 
@@ -9,11 +9,11 @@ from contextlib import suppress
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
+from cmdop_cli.catalog import CATALOG, Foreign, Noun, Verb
 from cmdop_cli.completion_scripts import SCRIPTS
 from cmdop_cli.failures import Failure
 from cmdop_cli.options import GLOBAL_OPTIONS, OUTPUTS, SPELLED, VALUED
 from cmdop_cli.shape import MODES
-from cmdop_cli.table import TABLE, Foreign, Noun, Verb
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -65,14 +65,14 @@ def _note(words: Sequence[str], call: "Call") -> None:
 
 
 def _row(path: tuple[str, ...]) -> "Verb | Foreign | Noun | None":
-    from cmdop_cli.table import row
+    from cmdop_cli.catalog import row
 
     return row(path)
 
 
 def _next_words(path: tuple[str, ...], given: Sequence[str], call: "Call") -> Iterable[Candidate]:
     if not path:
-        return () if given else ((name, entry.summary) for name, entry in TABLE.items() if not entry.hidden)
+        return () if given else ((name, entry.summary) for name, entry in CATALOG.items() if not entry.hidden)
     entry = _row(path)
     verbs: Iterator[Candidate] = iter(())
     if isinstance(entry, Noun) and not given:

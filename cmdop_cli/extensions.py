@@ -1,6 +1,6 @@
 """Extensions: executables called ``cmdop-<name>`` on PATH. They get their arguments untouched.
 
-Never from the working directory, and never in place of a built-in name: the table is asked first.
+Never from the working directory, and never in place of a built-in name: the catalog is asked first.
 """
 
 import os

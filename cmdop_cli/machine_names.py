@@ -69,9 +69,9 @@ def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
     """Return what to say of a name that leads nowhere: perhaps it was meant for a verb."""
     from difflib import get_close_matches
 
-    from cmdop_cli.table import TABLE, Noun
+    from cmdop_cli.catalog import CATALOG, Noun
 
-    connect = TABLE["connect"]
+    connect = CATALOG["connect"]
     verbs = list(connect.verbs) if isinstance(connect, Noun) and call.path == ("connect", "to") else []
     near = next(iter(get_close_matches(ref, [*verbs, *(each.name for each in machines)], n=1)), "list")
     path = "connect" if near in (*verbs, "list") else " ".join(call.path)

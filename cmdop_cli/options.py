@@ -1,6 +1,6 @@
 """The global options: what they are called, and what was given of them on one line (D-19).
 
-Data and bookkeeping only; ``app.py`` turns the table into real parameters of every group and command.
+Data and bookkeeping only; ``app.py`` turns ``GLOBAL_OPTIONS`` into real parameters of every group and command.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -195,7 +195,7 @@ class Output:
         elif self.form == "tsv":
             self.write("".join("\t".join(_cell(pick(item, c.name)) for c in columns) + "\n" for item in items))
         elif items:
-            from cmdop_cli.tables import table
+            from cmdop_cli.drawing import table
 
             self._page(table(columns, items, bold=self._bold))
         elif listing.empty:
@@ -223,7 +223,7 @@ class Output:
         elif self.form == "tsv":
             self.write("\t".join(_cell(pick(fields, column.name)) for column in columns) + "\n")
         else:
-            from cmdop_cli.tables import record_lines
+            from cmdop_cli.drawing import record_lines
 
             self.write(record_lines(columns, fields))
 
@@ -240,7 +240,7 @@ class Output:
             document = {"schema": f"cmdop.{result.noun}.v1", **fields}
             self.write(encoded(document, indent=2 if self.form == "json" else None) + "\n")
         elif self.form == "table" and self.is_terminal:
-            from cmdop_cli.tables import boxed, record_lines
+            from cmdop_cli.drawing import boxed, record_lines
 
             rest = {name: value for name, value in fields.items() if name != result.secret}
             self.write(record_lines(result.columns or [Column(name) for name in rest], rest))

@@ -7,8 +7,8 @@ from typing import Any
 
 from typer.core import TyperArgument, TyperOption
 
+from cmdop_cli.catalog import Row
 from cmdop_cli.options import GLOBAL_OPTIONS
-from cmdop_cli.table import Row
 
 WIDTH = 80
 _TERM = 28  # cells for the left column; a longer term gets a line of its own

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typer.core import TyperArgument, TyperOption
 
 from cmdop_cli import app, environment, pages
+from cmdop_cli.catalog import Foreign, Noun, Verb, rows
 from cmdop_cli.meanings import EXIT_MEANINGS
 from cmdop_cli.options import GLOBAL_OPTIONS
 from cmdop_cli.settings import SETTINGS
-from cmdop_cli.table import Foreign, Noun, Verb, rows
 
 
 def markdown(note: str) -> str:

@@ -169,9 +169,9 @@ def _server_pages() -> str:
 
 def cli() -> str:
     """Return the manual of the command line: the help of every command, as it is printed."""
+    from cmdop_cli.catalog import Foreign, rows
     from cmdop_cli.environment import VARIABLES
     from cmdop_cli.meanings import EXIT_MEANINGS
-    from cmdop_cli.table import Foreign, rows
 
     text = f"# The command line\n\n{NOTE}What `--help` prints, command by command.\n\n"
     text += _page("## cmdop", _printed("--help"))

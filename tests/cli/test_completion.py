@@ -1,4 +1,4 @@
-"""Completion: what can follow, from the table and local state only, and in the shells themselves."""
+"""Completion: what can follow, from the catalog and local state only, and in the shells themselves."""
 
 import shlex
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cmdop_cli.catalog import CATALOG
 from cmdop_cli.completion_scripts import SCRIPTS
-from cmdop_cli.table import TABLE
 from tests.cli.hostile import NAMES
 from tests.cli.places import state, write
 from tests.terminal import COMMAND, Cmdop, Terminal
@@ -56,7 +56,7 @@ def test_what_can_follow(cmdop: Cmdop, isolated: dict[str, str], words: list[str
 
 def test_every_command_is_offered_with_its_sentence(cmdop: Cmdop) -> None:
     lines = cmdop.here("complete", "").ok().out.splitlines()
-    assert lines == [f"{name}\t{entry.summary}" for name, entry in TABLE.items() if not entry.hidden]
+    assert lines == [f"{name}\t{entry.summary}" for name, entry in CATALOG.items() if not entry.hidden]
 
 
 def test_names_of_another_account_are_never_offered(cmdop: Cmdop, isolated: dict[str, str]) -> None:

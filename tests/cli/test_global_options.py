@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cmdop_cli import app
+from cmdop_cli.catalog import CATALOG, Noun, Verb, paths, row
 from cmdop_cli.context import Call
 from cmdop_cli.options import GLOBAL_OPTIONS, Given, Options, wants_json
-from cmdop_cli.table import TABLE, Noun, Verb, paths, row
 from cmdop_wire.vocab import Exit
 from tests.cli.places import KEYS, state, write
 from tests.terminal import Cmdop
@@ -147,7 +147,7 @@ def test_no_option_of_a_command_means_something_else_elsewhere() -> None:
 
 def parsed(*arguments: str) -> tuple[bool, str | None, dict[str, object]]:
     """Return what ``auth create-key`` understands: bare --workspace, the workspace, its own parameters."""
-    entry = TABLE["auth"]
+    entry = CATALOG["auth"]
     assert isinstance(entry, Noun)
     call = Call(arguments, {})
     command = app.made("create-key", entry.verbs["create-key"])

@@ -1,4 +1,4 @@
-"""The tree of commands: every one is in the table, explains itself, can be pasted, and keeps the house's promises."""
+"""The tree of commands: every one is in the catalog, explains itself, can be pasted, and keeps the house's promises."""
 
 import ast
 import re
@@ -11,10 +11,10 @@ from typer.core import TyperArgument, TyperOption
 
 import cmdop_cli.commands
 from cmdop_cli import app, pages
+from cmdop_cli.catalog import Foreign, Noun, Verb, paths, row, rows
 from cmdop_cli.context import Call
 from cmdop_cli.declare import declared
 from cmdop_cli.reference import markdown
-from cmdop_cli.table import Foreign, Noun, Verb, paths, row, rows
 from tests.cli.places import state, write
 from tests.terminal import Cmdop
 
@@ -58,7 +58,7 @@ def page(words: tuple[str, ...]) -> str:
 
 
 @pytest.mark.parametrize("words", VERBS, ids=IDS)
-def test_the_table_says_what_the_function_says(words: tuple[str, ...]) -> None:
+def test_the_catalog_says_what_the_function_says(words: tuple[str, ...]) -> None:
     prose, _ = pages.split_help(command(words).help)
     assert prose[0] == entry(words).summary
     assert prose[0].endswith(".")
@@ -162,7 +162,7 @@ def test_what_reads_here_speaks_json(cmdop: Cmdop, isolated: dict[str, str], lin
     assert ran.json["schema"].endswith(".v1")
 
 
-def test_every_function_that_is_a_command_is_in_the_table() -> None:
+def test_every_function_that_is_a_command_is_in_the_catalog() -> None:
     targets = {found.target for words in paths(hidden=True) if isinstance(found := row(words), Verb | Foreign)}
     written = set()
     for path in COMMANDS.glob("*.py"):

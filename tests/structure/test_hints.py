@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from cmdop_cli import app
-from cmdop_cli.table import TABLE, Foreign, Noun, Verb, row
+from cmdop_cli.catalog import CATALOG, Foreign, Noun, Verb, row
 from tests.structure.test_repository import WRITTEN, code
 
 # Where a command begins in a text: at its beginning, after a colon, a prompt, a mark of code, or a word that leads on.
@@ -74,7 +74,7 @@ def options(words: tuple[str, ...]) -> frozenset[str]:
 
 def problem(words: tuple[str, ...]) -> str | None:
     """Return what is wrong with a command."""
-    here, path = TABLE, ()
+    here, path = CATALOG, ()
     found: object = None
     for word in words:
         if word not in here:

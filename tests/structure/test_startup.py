@@ -120,8 +120,8 @@ def test_importing_a_command_reads_no_local_file(isolated: dict[str, str]) -> No
     """What is read at import is read by everybody who only wanted a name from the module."""
     code = """
 import os, sys
-import cmdop_cli.app, cmdop_cli.frame, cmdop_cli.completions, cmdop_cli.table
-from cmdop_cli.table import paths, row, Verb
+import cmdop_cli.app, cmdop_cli.frame, cmdop_cli.completions, cmdop_cli.catalog
+from cmdop_cli.catalog import paths, row, Verb
 before = set()
 sys.addaudithook(lambda event, arguments: before.add(str(arguments[0])) if event == "open" else None)
 from cmdop_cli.app import load

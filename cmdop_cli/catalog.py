@@ -1,4 +1,4 @@
-"""Every command by name, with its sentence and the function behind it: the command line's table of contents.
+"""Every command by name, with its sentence and the function behind it: what the command line has to offer.
 
 Data only. Help of a noun, completion and suggestions read it without importing a command; a test compares each
 sentence with the function's own.
@@ -39,7 +39,7 @@ class Noun:
 
 Row = Verb | Foreign | Noun
 
-TABLE: dict[str, Row] = {
+CATALOG: dict[str, Row] = {
     "login": Verb("Sign in with a browser.", "login:login"),
     "logout": Verb("Sign out of the workspace that commands act in.", "login:logout"),
     "whoami": Verb("Show who you are to the server.", "identity:whoami"),
@@ -188,7 +188,7 @@ TABLE: dict[str, Row] = {
 def row(words: tuple[str, ...]) -> Row | None:
     """Return the row at ``words``, or ``None``."""
     found: Row | None = None
-    here: dict[str, Row] = TABLE
+    here: dict[str, Row] = CATALOG
     for word in words:
         found = here.get(word)
         here = found.verbs if isinstance(found, Noun) else {}
@@ -196,8 +196,8 @@ def row(words: tuple[str, ...]) -> Row | None:
 
 
 def rows(*, hidden: bool = False) -> "Iterator[tuple[tuple[str, ...], Row]]":
-    """Yield every row with its words, a noun before what is below it, in the table's order."""
-    yield from _below((), TABLE, hidden=hidden)
+    """Yield every row with its words, a noun before what is below it, in the catalog's order."""
+    yield from _below((), CATALOG, hidden=hidden)
 
 
 def _below(words: tuple[str, ...], table: dict[str, Row], *, hidden: bool) -> "Iterator[tuple[tuple[str, ...], Row]]":
@@ -209,5 +209,5 @@ def _below(words: tuple[str, ...], table: dict[str, Row], *, hidden: bool) -> "I
 
 
 def paths(*, hidden: bool = False) -> "list[tuple[str, ...]]":
-    """Return the words of every verb, in the table's order."""
+    """Return the words of every verb, in the catalog's order."""
     return [words for words, entry in rows(hidden=hidden) if not isinstance(entry, Noun)]
