@@ -141,19 +141,22 @@ class Link:
         self._wake.set()
         if self._socket is not None:
             self._channels.outbox.put(frames.encode_json(Kind.CLOSE, LINK, reason="stopped"))
-            await self._leave(self._socket, CloseCode.DONE)
+            await self._leave(self._socket, CloseCode.DONE, is_answered=True)
 
     def send(self, frame: bytes) -> None:
         """Queue a frame of the link itself (heartbeat, event); lost when the link is down."""
         if self.state.is_up:
             self._channels.outbox.put(frame)
 
-    async def _leave(self, socket: ClientConnection, code: CloseCode) -> None:
-        """Hand over what is queued, then close; whoever does not answer is left."""
+    async def _leave(self, socket: ClientConnection, code: CloseCode, *, is_answered: bool = False) -> None:
+        """Hand over what is queued, then close; whoever does not answer is left.
+
+        After a goodbye the relay closes, once it is written that the machine is offline.
+        """
         try:
             async with asyncio.timeout(GOODBYE):
                 await self._channels.outbox.flushed()
-                await socket.close(code)
+                await (socket.wait_closed() if is_answered else socket.close(code))
         except (TimeoutError, websockets.ConnectionClosed):
             socket.transport.abort()
         finally:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import pyte
@@ -23,6 +23,16 @@ import pyte
 COMMAND = Path(sys.executable).parent / "cmdop"
 WIDTH, HEIGHT = 100, 40
 SECONDS = 60.0
+T = TypeVar("T")
+
+
+def eventually(read: Callable[[], T], is_so: Callable[[T], object], seconds: float = SECONDS) -> T:
+    """Return the first thing read that is so: what is written down a moment after the person was told."""
+    deadline = time.monotonic() + seconds
+    while not is_so(found := read()):
+        assert time.monotonic() < deadline, f"still {found!r}"
+        time.sleep(0.05)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind
 if TYPE_CHECKING:
     from cmdop_server.relay.records import Records
 
+WRITTEN = 1.0  # seconds that a machine's goodbye waits for its record
+
 
 class Hub:
     """Everything that is connected to this relay."""
@@ -62,11 +64,17 @@ class Hub:
                 self.finish(stream, "machine_lost", CloseCode.GONE)
         link.streams.clear()
 
-    def stopped(self, link: AgentLink) -> None:
-        """Take a machine's goodbye: it is offline at once, its streams end."""
+    async def stopped(self, link: AgentLink) -> None:
+        """Take a machine's goodbye: it is offline at once, its streams end.
+
+        Returns when that is written, or after a second: the link closes then, and whoever said goodbye knows.
+        """
         for stream in list(link.streams.values()):
             self.finish(stream, "machine_stopped", CloseCode.GONE)
-        self.records.stopped(link.machine.id)
+        self.detach(link)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITTEN):
+                await self.records.stopped(link.machine.id).wait()
 
     def rejoin(self, link: AgentLink) -> None:
         """Bind the streams that live on at the machine to its new link, and end those that do not."""

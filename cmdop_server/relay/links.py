@@ -82,7 +82,7 @@ class AgentLink:
                 frame = await self.socket.receive()
                 if frame.channel == LINK:
                     if frame.kind is Kind.CLOSE:
-                        self.hub.stopped(self)
+                        await self.hub.stopped(self)
                         return
                     self._take(frame)
                 else:

@@ -46,10 +46,17 @@ class Records:
         self._beats[machine_id] = body
         self._wake.set()
 
-    def stopped(self, machine_id: str) -> None:
-        """Note that a machine said goodbye."""
+    def stopped(self, machine_id: str) -> asyncio.Event:
+        """Note that a machine said goodbye; the event is set when it is written."""
         self._beats.pop(machine_id, None)
-        self._later(lambda: machines.stopped(machine_id))
+        loop, written = asyncio.get_running_loop(), asyncio.Event()
+
+        def write() -> None:
+            machines.stopped(machine_id)
+            loop.call_soon_threadsafe(written.set)
+
+        self._later(write)
+        return written
 
     def seeded(self, machine_id: str) -> None:
         """Note that a machine has taken the workspace's defaults."""

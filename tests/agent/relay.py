@@ -152,7 +152,10 @@ class Relay:
             with contextlib.suppress(websockets.ConnectionClosedError):
                 async for message in socket:
                     assert isinstance(message, bytes)
-                    self._take(frames.decode(message))
+                    frame = frames.decode(message)
+                    self._take(frame)
+                    if (frame.kind, frame.channel) == (Kind.CLOSE, LINK):
+                        return  # the goodbye is written; the relay closes
         finally:
             sender.cancel()
             self.closed.append(socket.close_code)

@@ -12,7 +12,7 @@ import pytest
 from cmdop_wire.vocab import Exit
 from tests.cli.signed import plant, sign_in
 from tests.fleet import Fleet, unique
-from tests.terminal import Cmdop, Terminal
+from tests.terminal import Cmdop, Terminal, eventually
 
 SECONDS = 60.0
 
@@ -185,8 +185,9 @@ def test_sessions_are_listed_while_they_run_and_after(session: Terminal, member:
     assert shown["id"] == active[0]["id"]
     session.type("exit\r")
     assert session.end() == 0
-    ended = member.here("connect", "sessions", "--machine", "db-1", "--limit", "1", "--json").ok().json["items"][0]
-    assert (ended["id"], ended["state"]) == (active[0]["id"], "ended")
+    listing = ("connect", "sessions", "--machine", "db-1", "--limit", "1", "--json")
+    ended = eventually(lambda: member.here(*listing).ok().json["items"][0], lambda each: each["state"] == "ended")
+    assert ended["id"] == active[0]["id"]
     assert ended["end_reason"]
     assert member.here("connect", "sessions", "--machine", "nowhere-1").code == Exit.NOT_FOUND
 
