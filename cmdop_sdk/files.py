@@ -8,10 +8,11 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from cmdop_sdk.errors import LocalStateError
+from cmdop_sdk.locks import Taken, held
 
 SIZE_LIMIT = 1 << 20  # bytes: nothing that we write comes near it
 LOCK_WAIT = 15.0  # seconds
@@ -67,24 +68,18 @@ class PrivateFile:
     @contextmanager
     def locked(self, wait: float = LOCK_WAIT) -> Iterator["LockedFile"]:
         """Hold the file's lock, waiting at most ``wait`` seconds for it, and yield what may change the file."""
-        from filelock import FileLock, Timeout
-
         lock_path = self.path.with_name(self.path.name + ".lock")
-        try:
-            self._make_directories()
-            with suppress(FileNotFoundError):
-                self._check_file(lock_path)
-            # Not thread-local: an asynchronous caller may be resumed on another thread.
-            lock = FileLock(lock_path, timeout=wait, mode=0o600, thread_local=False)
-            lock.acquire()
-        except Timeout:
-            raise LockedElsewhere(self.path) from None
-        except OSError as failure:
-            raise self._refusal("lock", failure) from failure
-        try:
+        with ExitStack() as stack:
+            try:
+                self._make_directories()
+                with suppress(FileNotFoundError):
+                    self._check_file(lock_path)
+                stack.enter_context(held(lock_path, wait))
+            except Taken as taken:
+                raise LockedElsewhere(self.path, taken.holder) from None
+            except OSError as failure:
+                raise self._refusal("lock", failure) from failure
             yield LockedFile(self)
-        finally:
-            lock.release()
 
     def _directories(self) -> Iterator[Path]:
         yield self.root
@@ -154,10 +149,11 @@ class PrivateFile:
 
 
 class LockedElsewhere(LocalStateError):
-    """Another process holds the file's lock."""
+    """Another process holds the file's lock: ``holder`` is its id, where that is known."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"another process keeps {path} locked", path=path)
+    def __init__(self, path: Path, holder: int | None = None) -> None:
+        who = "another process" if holder is None else f"process {holder}"
+        super().__init__(f"{who} keeps {path} locked", path=path, hint=f"ps -p {holder}" if holder else "")
 
 
 class LockedFile:

@@ -1,6 +1,8 @@
 """Private files: born private, replaced whole or not at all, and nothing hostile is followed, used or destroyed."""
 
+import fcntl
 import os
+import signal
 import stat
 import tempfile
 import traceback
@@ -258,6 +260,49 @@ def test_a_lock_that_another_holds_is_waited_for_and_then_named(root: Path) -> N
         pass
 
 
+def test_who_holds_the_lock_is_named_and_its_death_frees_it(root: Path) -> None:
+    file = file_in(root)
+    ready, tell = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        with file.locked():
+            os.write(tell, b".")
+            signal.pause()
+    os.read(ready, 1)
+    try:
+        with pytest.raises(LockedElsewhere) as caught, file.locked(wait=0):
+            pass
+    finally:
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+    assert caught.value.message == f"process {holder} keeps {file.path} locked"
+    assert caught.value.hint == f"ps -p {holder}"
+    with file.locked(wait=0):  # though its number still stands in the lock file
+        pass
+
+
+def test_a_lock_whose_file_was_removed_keeps_nobody_out_and_is_not_taken(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = file_in(root)
+    put(file, OLD)
+    lock = file.path.with_name("token.json.lock")
+    really = fcntl.flock
+    removed: list[int] = []
+
+    def late(opened: int, operation: int) -> None:
+        if not removed:  # between the opening and the locking of it
+            removed.append(lock.stat().st_ino)
+            lock.rename(lock.with_name("removed"))  # its inode must not be given to the next one
+        really(opened, operation)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", late)
+        with file.locked(), pytest.raises(LockedElsewhere), file_in(root).locked(wait=0):
+            pass
+    assert lock.stat().st_ino != removed[0]
+
+
 def test_reading_needs_no_lock(root: Path) -> None:
     file = file_in(root)
     put(file, OLD)
@@ -281,8 +326,6 @@ NOBODY = 65534
 
 def unprivileged(act: Callable[[Path], None]) -> None:
     """Run ``act`` in a child that is not root, since root ignores modes, with a directory of its own."""
-    import filelock  # noqa: F401 - the child may not be able to read the library any more
-
     child = os.fork()
     if child == 0:
         try:

@@ -247,8 +247,6 @@ def test_fifty_processes_saving_at_once_leave_whole_files(store: Store) -> None:
     quiet = pair(workspace_id=make_id("workspace"), mode="dev")
     untouched = store.save(quiet, "file").path.read_bytes()
     children = []
-    import filelock  # noqa: F401 - once, not in each child
-
     for number in range(50):
         child = os.fork()
         if child == 0:
