@@ -201,10 +201,11 @@ class Reach(StrEnum):
 
 
 class EventResult(StrEnum):
-    """Whether the audited action happened."""
+    """Whether the audited action happened: it did, somebody refused it, or it came to nothing."""
 
     OK = "ok"
     DENIED = "denied"
+    FAILED = "failed"
 
 
 class ErrorCode(StrEnum):

@@ -151,9 +151,16 @@ def start_server(
     ``settings`` are further environment variables; another ``module`` is one that runs the same ``main``.
     ``AssertionError`` shows the end of its log if it does not start.
     """
-    environ = server_environment(folder, database_url) | settings
-    log = folder / "server.log"
-    with log.open("wb") as errors:
+    return _serving(server_environment(folder, database_url) | settings, folder / "server.log", module, *arguments)
+
+
+def start_again(server: Server, *arguments: str) -> Server:
+    """Start the control plane of a server that has ended once more, with its data, on another port."""
+    return _serving(server.environ, server.log, "cmdop_server", *arguments)
+
+
+def _serving(environ: dict[str, str], log: Path, module: str, *arguments: str) -> Server:
+    with log.open("ab") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", module, "start", "--port", "0", "--ready-json", *arguments],
             env=environ,
@@ -169,5 +176,5 @@ def start_server(
     except (EOFError, TimeoutError) as failure:
         stop(process)
         raise AssertionError(f"the server did not start: {failure}\n{log.read_text()[-4000:]}") from None
-    database = "sqlite" if database_url is None else "postgresql"
+    database = "postgresql" if "CMDOP_DATABASE_URL" in environ else "sqlite"
     return Server(ready["url"], database, environ, process, log)

@@ -53,6 +53,7 @@ class Relay:
     async def stop(self) -> None:
         """End: everyone is told to come back, what is queued is written."""
         await self.hub.drain()
+        self.hub.give_up()
         await self._doorway.close()
         fence.unbind()
         for task in self._tasks:

@@ -5,6 +5,7 @@ same doors as the API.
 """
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from cmdop_server.credentials.authenticate import actor_from_credential, prove
 from cmdop_server.machines import queries as machines
 from cmdop_server.machines import services as machine_services
 from cmdop_server.machines.models import Machine
+from cmdop_server.sessions import executions
 from cmdop_server.sessions import queries as sessions
 from cmdop_server.sessions import services as session_services
 from cmdop_server.sessions.tickets import redeem_ticket
@@ -114,6 +116,34 @@ def begin_session(
     """Record a session before it is opened; ``session_conflict`` when the machine has an active one (D-26)."""
     session_services.open_session(
         caller.actor, machine_id=machine_id, session_id=session_id, resume=resume, taken_over_from=taken_over_from
+    )
+
+
+def begin_execution(
+    caller: Caller,
+    machine_ref: str,
+    action: Action,
+    *,
+    stream_id: str,
+    kind: str,
+    opening: dict[str, Any],
+    is_linked: Callable[[str], bool],
+) -> Admitted:
+    """Do what ``admit`` does, and write down what is about to run: unwritten it must not (D-30).
+
+    Nothing is written, and ``agent_offline`` raised, when the machine is not ``is_linked``: then nobody is asked.
+    """
+    admitted = admit(caller, machine_ref, action)
+    if not is_linked(admitted.machine_id):
+        raise offline(admitted.hostname)
+    executions.record_start(caller.actor, executions.Execution(stream_id, admitted.machine_id, kind, opening))
+    return admitted
+
+
+def offline(hostname: str) -> Refused:
+    """Return the refusal to raise when a machine has no link."""
+    return Refused(
+        ErrorCode.AGENT_OFFLINE, f"{hostname} is not connected", hint=shlex.join(["cmdop", "connect", "show", hostname])
     )
 
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from datetime import UTC, datetime
 from typing import Any
+
+from django.db import DatabaseError
 
 from cmdop_server.access.errors import Refused
 from cmdop_server.relay import authority
@@ -17,6 +20,8 @@ from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed
 from cmdop_wire.ids import make_id
 from cmdop_wire.vocab import Action, ErrorCode
+
+log = logging.getLogger(__name__)
 
 CLOSE_CODES = {
     ErrorCode.UNAUTHENTICATED: CloseCode.AUTH,
@@ -59,6 +64,9 @@ class Client:
             self.socket.close(CloseCode.MALFORMED, "nothing was asked for")
         except Refused as refusal:
             self._refuse(refusal)
+        except DatabaseError:
+            log.exception("a stream was refused: the database cannot be asked or written to")
+            self._refuse(Refused(ErrorCode.UNAVAILABLE, "the server cannot decide or write it down now"))
         finally:
             self._end()
 
@@ -72,28 +80,38 @@ class Client:
         named: str = machine
         if authority.looks_like_session(named):
             named = await ask(authority.machine_of_session, self.caller, named)
-        admitted = await self._admitted(named, action)
+        stream_id, opening = make_id("session"), {name: body[name] for name in _TOLD if name in body}
+        before = self.hub.cuts
         if kind == "observe":
-            self._observe(admitted, action)
+            self._observe(await self._admitted(named, action), action)
             return
-        self._link_of(admitted)
-        stream = Stream(
-            make_id("session"),
-            kind,
-            admitted.machine_id,
-            admitted.workspace_id,
-            Holder(self.caller.actor, action, self.socket),
-        )
-        stream.opening = {name: body[name] for name in _TOLD if name in body}
-        stream.resume_secret = secrets.token_urlsafe(32)
+        if kind == "session":
+            admitted = await self._admitted(named, action)
+            self._link_of(admitted)
+        else:
+            admitted = await ask(
+                authority.begin_execution,
+                self.caller,
+                named,
+                action,
+                stream_id=stream_id,
+                kind=kind,
+                opening=opening,
+                is_linked=self.hub.links.__contains__,
+            )
+        holder = Holder(self.caller.actor, action, self.socket)
+        stream = Stream(stream_id, kind, admitted.machine_id, admitted.workspace_id, holder)
+        stream.opening, stream.resume_secret = opening, secrets.token_urlsafe(32)
         if kind == "session":
             await self._take_lease(admitted, stream, take_over=body.get("take_over") is True)
-            try:
-                await self._admitted(admitted.machine_id, action)  # again: recording it took its time
-            except Refused:
-                self.hub.records.ended(stream)
-                raise
-        self._start(admitted, stream)
+        try:
+            if self.hub.cuts != before:  # recording it took its time, and a cut that was made meanwhile missed it
+                await self._admitted(admitted.machine_id, action)
+            self._start(admitted, stream)
+        except Refused as refusal:
+            stream.end_reason = str(refusal.code)
+            self.hub.records.ended(stream)
+            raise
 
     async def _admitted(self, machine: str, action: Action) -> Admitted:
         """Return what the door says when no cut was made meanwhile: a cut misses a stream that is not there yet.
@@ -140,19 +158,13 @@ class Client:
     def _link_of(self, admitted: Admitted) -> AgentLink:
         link = self.hub.links.get(admitted.machine_id)
         if link is None:
-            raise Refused(
-                ErrorCode.AGENT_OFFLINE,
-                f"{admitted.hostname} is not connected",
-                hint=f"cmdop connect show {admitted.hostname}",
-            )
+            raise authority.offline(admitted.hostname)
         return link
 
     def _start(self, admitted: Admitted, stream: Stream) -> None:
-        try:
-            link = self._link_of(admitted)  # again: it may have gone while the session was recorded
-        except Refused:
-            self.hub.records.ended(stream)
-            raise
+        link = self._link_of(admitted)  # again: it may have gone while this was recorded
+        if len(link.streams) >= LIMITS.channels:
+            raise Refused(ErrorCode.LIMIT_REACHED, f"{admitted.hostname} serves {LIMITS.channels} callers at once")
         self.stream = stream
         self.hub.streams[stream.id] = stream
         if stream.kind == "session":

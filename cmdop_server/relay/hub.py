@@ -176,6 +176,13 @@ class Hub:
             for observer in list(stream.observers):
                 yield stream, observer.holder
 
+    def give_up(self) -> None:
+        """Write down the end of what no resume brings back: after a restart only sessions are known."""
+        for stream in self.streams.values():
+            if stream.kind != "session":
+                stream.end_reason = stream.end_reason or "relay_restarted"
+                self.records.ended(stream)
+
     async def drain(self) -> None:
         """Tell everyone that the relay restarts: they come back and resume."""
         for _, holder in self.holders():

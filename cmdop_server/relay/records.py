@@ -15,6 +15,7 @@ from django.db import DataError
 from cmdop_server.access.errors import Refused
 from cmdop_server.machines import services as machines
 from cmdop_server.relay.authority import ask
+from cmdop_server.sessions import executions
 from cmdop_server.sessions import services as sessions
 
 if TYPE_CHECKING:
@@ -26,8 +27,16 @@ log = logging.getLogger(__name__)
 
 LONGEST = 10_000  # entries; beyond that the oldest are given up, with a word in the log
 OF_ONE_MACHINE = 200  # entries that one machine may have made wait by talking; more of it is given up
-# What a machine may tell of how a command ended; anything else of it is not written down.
-_RESULT = {"status": int, "signal": str, "timed_out": bool, "duration_ms": int, "size": int, "sha256": str}
+# What a machine may tell of how a command or transfer ended, as in EXIT; anything else of it is not written down.
+_RESULT: dict[str, type | tuple[type, ...]] = {
+    "status": int,
+    "signal": str,
+    "timed_out": bool,
+    "duration": (int, float),
+    "size": int,
+    "sha256": str,
+    "code": str,
+}
 PAUSE = 0.25  # seconds between batches
 RETRY = 2.0
 
@@ -80,16 +89,13 @@ class Records:
             return
         stream.is_recorded = True
         actor, reason = stream.operator.actor, stream.end_reason or "closed"
-        details = {name: stream.exit[name] for name, kind in _RESULT.items() if isinstance(stream.exit.get(name), kind)}
+        result = {name: stream.exit[name] for name, kind in _RESULT.items() if isinstance(stream.exit.get(name), kind)}
         if stream.kind == "session":
             self._later(lambda: sessions.end_session(stream.id, reason=reason))
         else:
-            kind, opening = stream.kind, stream.opening
-            self._later(
-                lambda: sessions.record_command(
-                    actor, machine_id=stream.machine_id, kind=kind, opening=opening, reason=reason, result=details
-                )
-            )
+            what = executions.Execution(stream.id, stream.machine_id, stream.kind, stream.opening)
+            outcome = executions.Outcome(reason, stream.is_opened, result)
+            self._later(lambda: executions.record_end(actor, what, outcome))
 
     def _told(self, machine_id: str, write: Callable[[], None]) -> None:
         """Queue what a machine says of its own accord; one that never stops must not push out what others did."""

@@ -1,7 +1,6 @@
 """Sessions: opened and ended by the relay, ended by people, and what else the relay tells of streams."""
 
 import hmac
-from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
@@ -12,10 +11,9 @@ from cmdop_server.access.actor import SYSTEM, Actor, ActorKind
 from cmdop_server.access.effects import SessionTerminated, announce
 from cmdop_server.access.errors import Conflict, Forbidden, NotFound, Refused
 from cmdop_server.access.policy import Facts, decide
-from cmdop_server.audit.chain import LARGEST_INTEGER
 from cmdop_server.audit.services import append
 from cmdop_server.credentials.secrets import keyed_hash
-from cmdop_server.machines.queries import hostname_of, named
+from cmdop_server.machines.queries import named
 from cmdop_server.sessions.endings import end_sessions
 from cmdop_server.sessions.models import Session
 from cmdop_server.sessions.queries import is_own
@@ -23,7 +21,7 @@ from cmdop_server.sessions.tickets import Redeemed, create_ticket, redeem_ticket
 from cmdop_server.workspaces.changes import Change, changing
 from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.ids import is_id
-from cmdop_wire.vocab import Action, ErrorCode, EventResult
+from cmdop_wire.vocab import Action, ErrorCode
 
 __all__ = [
     "Redeemed",
@@ -32,18 +30,12 @@ __all__ = [
     "end_session",
     "machine_to_resume",
     "open_session",
-    "record_command",
     "record_observer",
     "redeem_ticket",
     "terminate_session",
 ]
 
 BY_THE_OPERATOR = ("closed", "exited")  # reasons for which nobody but the operator ended the session
-_EVENTS = {"command": "command.executed", "read_file": "file.read", "write_file": "file.written"}
-_TOLD = ("argv", "shell", "cwd", "path", "size", "timeout")
-_OUTCOME = ("status", "signal", "timed_out", "truncated", "duration")
-_DEEPEST = 4  # levels of lists and objects in what was asked for
-_NEVER_HAPPENED = (ErrorCode.GATE_DENIED, ErrorCode.APPROVAL_UNAVAILABLE)
 
 
 def open_session(
@@ -160,52 +152,6 @@ def record_observer(actor: Actor, session_id: str) -> None:
             target_label=session.hostname,
             changes={"operator": session.operator_label, "machine": session.machine_id_then},
         )
-
-
-def record_command(
-    actor: Actor,
-    *,
-    machine_id: str,
-    kind: str,
-    opening: Mapping[str, Any],
-    reason: str,
-    result: Mapping[str, Any],
-) -> None:
-    """Write down a command, or a file that was read or written, at its end: what was asked, and what came of it.
-
-    ``opening`` and ``result`` are the bodies of OPEN and EXIT. Secrets in a command line are masked by the log.
-    """
-    told = {word: _sayable(opening[word]) for word in _TOLD if word in opening}
-    outcome = {word: _sayable(result[word]) for word in _OUTCOME if word in result}
-    with transaction.atomic():
-        append(
-            actor,
-            workspace_id=actor.workspace_id or "",
-            action=_EVENTS[kind],
-            target_type="machine",
-            target_id=machine_id,
-            target_label=hostname_of(actor.workspace_id or "", machine_id),
-            changes={**told, **outcome, "ended": reason},
-            result=EventResult.DENIED if reason in _NEVER_HAPPENED else EventResult.OK,
-            reason=reason if reason in _NEVER_HAPPENED else "",
-        )
-
-
-def _sayable(value: Any, depth: int = 0) -> Any:
-    """Return foreign JSON as the log can hold it: what has no canonical form becomes text, so nothing goes untold."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int) and abs(value) <= LARGEST_INTEGER:
-        return value
-    if isinstance(value, float):
-        return repr(value)
-    if depth >= _DEEPEST:
-        return "…"
-    if isinstance(value, Mapping):
-        return {str(name): _sayable(item, depth + 1) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_sayable(item, depth + 1) for item in value]
-    return "…"  # a number beyond what JSON keeps exact, or a thing that is no JSON
 
 
 def _may_terminate_any(change: Change, target: str) -> None:

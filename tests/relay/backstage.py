@@ -11,3 +11,34 @@ def drop(machine_id: str) -> int:
 
     lost = Cut("restart", machine_id=machine_id, ends_link=True, keeps_streams=True, code=CloseCode.GOING_AWAY)
     return int(knock(settings.DATA_DIR, lost, 5))
+
+
+def deafen(workspace: str) -> None:
+    """Have the database refuse every event of a workspace, as a full disk would."""
+    from django.db import connection
+
+    hear_again()
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(
+                "CREATE TRIGGER deaf BEFORE INSERT ON audit_event "
+                f"WHEN NEW.workspace_id = '{workspace}' BEGIN SELECT RAISE(ABORT, 'deaf'); END"
+            )
+            return
+        cursor.execute(
+            "CREATE FUNCTION deaf() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'deaf'; END $$ LANGUAGE plpgsql"
+        )
+        cursor.execute(
+            "CREATE TRIGGER deaf BEFORE INSERT ON audit_event FOR EACH ROW "
+            f"WHEN (NEW.workspace_id = '{workspace}') EXECUTE FUNCTION deaf()"
+        )
+
+
+def hear_again() -> None:
+    """Undo that."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER IF EXISTS deaf {'' if connection.vendor == 'sqlite' else 'ON audit_event'}")
+        if connection.vendor != "sqlite":
+            cursor.execute("DROP FUNCTION IF EXISTS deaf()")

@@ -10,6 +10,7 @@ from cmdop_server.access.errors import Refused
 from cmdop_server.credentials.authenticate import prove
 from cmdop_server.machines import services as machines
 from cmdop_server.machines.models import JoinToken, Machine
+from cmdop_server.sessions import executions
 from cmdop_server.sessions import services as sessions
 from cmdop_server.sessions.models import Session, Ticket
 from cmdop_wire.ids import make_id
@@ -115,10 +116,12 @@ def observe(bearer: str, session: str) -> None:
     sessions.record_observer(prove(bearer, address="127.0.0.1", request_id="").actor, session)
 
 
-def command(bearer: str, machine: str, **told: Any) -> None:
-    """Tell that a command ended."""
+def command(bearer: str, machine: str, kind: str, opening: dict[str, Any], **outcome: Any) -> None:
+    """Tell that a command or transfer began, and how it ended."""
     actor = prove(bearer, address="127.0.0.1", request_id="").actor
-    sessions.record_command(actor, machine_id=machine, **told)
+    execution = executions.Execution("ses_0123456789abcdefghjk", machine, kind, opening)
+    executions.record_start(actor, execution)
+    executions.record_end(actor, execution, executions.Outcome(**outcome))
 
 
 def redeem(ticket: str) -> dict[str, Any]:

@@ -214,27 +214,37 @@ def test_watching_is_counted_and_told(world: World, machine: str) -> None:
     assert events(world, "session.observed", "globex") == []
 
 
-def test_what_ran_is_told_with_its_outcome_and_without_secrets(world: World, machine: str) -> None:
+def test_what_ran_is_told_before_and_after_and_without_secrets(world: World, machine: str) -> None:
     secret = world.key("member")["text"]
     token = world.token("member")
     fleet(
-        world, "command", bearer=token, machine=machine, kind="command", reason="exited",
-        opening={"argv": ["deploy", "--key", secret], "shell": False, "cols": 80}, result={"status": 3, "evil": 1},
+        world, "command", bearer=token, machine=machine, kind="command", reason="exited", has_begun=True,
+        opening={"argv": ["deploy", "--key", secret], "shell": False, "cols": 80},
+        result={"status": 3, "duration": 0.25},
     )  # fmt: skip
     fleet(
-        world, "command", bearer=token, machine=machine, kind="read_file", reason="gate_denied",
+        world, "command", bearer=token, machine=machine, kind="read_file", reason="gate_denied", has_begun=False,
         opening={"path": "/etc/passwd"}, result={},
     )  # fmt: skip
     fleet(
-        world, "command", bearer=token, machine=machine, kind="write_file", reason="exited",
+        world, "command", bearer=token, machine=machine, kind="write_file", reason="exited", has_begun=True,
         opening={"path": "a.txt", "size": 7}, result={"status": 0},
     )  # fmt: skip
     ran, read, written = (events(world, name)[0] for name in ("command.executed", "file.read", "file.written"))
+    (started,), opened = events(world, "command.started"), events(world, "file.opened")
+    assert started["changes"] == {
+        "argv": ["deploy", "--key", started["changes"]["argv"][2]], "shell": False, "stream": ran["changes"]["stream"]
+    }  # fmt: skip
+    assert (started["target"], started["actor"], started["result"]) == (ran["target"], ran["actor"], "ok")
+    assert secret not in str(started)
+    assert sorted((each["changes"]["access"], each["changes"]["path"]) for each in opened) == [
+        ("read", "/etc/passwd"), ("write", "a.txt")
+    ]  # fmt: skip
+    assert ran["changes"]["duration"] == "0.25"  # the log has no fractions but as text
     assert ran["changes"]["argv"][:2] == ["deploy", "--key"]
     assert secret not in str(ran)
     assert (ran["changes"]["status"], ran["changes"]["ended"], ran["result"]) == (3, "exited", "ok")
     assert ran["target"] == {"type": "machine", "id": machine, "label": "web-1"}
-    assert "evil" not in ran["changes"]
     assert (read["result"], read["reason"]) == ("denied", "gate_denied")
     assert written["changes"]["size"] == 7
 
