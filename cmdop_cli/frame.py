@@ -7,10 +7,10 @@ under ``--debug`` or ``CMDOP_DEBUG``.
 import os
 import signal
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cmdop_cli import environment, paths
-from cmdop_cli.context import Call
+from cmdop_cli.call import Call
 from cmdop_cli.failures import Code, Failure, Terminated, explained
 from cmdop_wire.vocab import Exit
 
@@ -20,9 +20,7 @@ def run(arguments: list[str]) -> int:
     call = Call(arguments, os.environ)
     _end_on_sigterm()
     try:
-        from cmdop_cli import app
-
-        result = app.run(arguments, call)
+        result = _result(arguments, call)
         if isinstance(result, int):
             return result
         return call.output.show(result)
@@ -32,6 +30,18 @@ def run(arguments: list[str]) -> int:
         return leaving.code if isinstance(leaving.code, int) else Exit.BUG
     except BaseException as error:
         return _failed(call, error)
+
+
+def _result(arguments: list[str], call: Call) -> Any:
+    if arguments[:1] == ["connect"]:
+        from cmdop_cli import straight
+
+        result = straight.run(call)
+        if result is not None:
+            return result
+    from cmdop_cli import app
+
+    return app.run(arguments, call)
 
 
 def _failed(call: Call, error: BaseException) -> int:

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -15,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from cmdop_agent.rules import rule_of
+from cmdop_cli import straight
+from cmdop_cli.commands import reach
+from cmdop_cli.declare import declared
 from cmdop_sdk.local import LocalAgent
 from cmdop_wire.vocab import Exit, GateMode
 from tests.cli.signed import plant
@@ -228,7 +232,9 @@ from cmdop_cli.__main__ import main
 status = main()
 os.write(3, json.dumps([status, sorted(sys.modules)]).encode())
 """
-UNWANTED = {"httpx", "httpcore", "h11", "rich", "keyring", "pydantic", "tomlkit", "yaml", "platformdirs", "django"}
+UNWANTED = {
+    *("typer", "httpx", "httpcore", "h11", "rich", "keyring", "pydantic", "tomlkit", "yaml", "platformdirs", "django"),
+}
 
 
 @pytest.mark.parametrize("by", ["key", "sign-in"])
@@ -252,7 +258,36 @@ def test_one_command_loads_no_http_client(cmdop: Cmdop, fleet: Fleet, by: str) -
         os.close(reader)
     assert status == 0
     assert not UNWANTED & set(modules)
-    assert len(modules) <= 370, len(modules)
+    assert len(modules) <= 320, len(modules)
+
+
+def test_the_straight_way_is_the_whole_way(member: Cmdop, cmdop: Cmdop, fleet: Fleet) -> None:
+    """What is read without Typer does what the command does."""
+    whole = declared(reach.execute)
+    assert (straight.DECLARED.needs, straight.DECLARED.mutates) == (whole.needs, whole.mutates)
+    for who, ours, command in (
+        (member, ["web-1"], ["sh", "-c", "echo out; echo err >&2; exit 9"]),
+        (member, ["web-1", "--timeout", "1s"], ["sleep", "60"]),
+        (member, ["web-1", "--timeout", "never"], ["true"]),
+        (member, ["nowhere-1"], ["true"]),
+        (member, ["off-1"], ["true"]),
+        (member, ["web-1"], ["no-such-command"]),
+        (cmdop, ["web-1"], ["true"]),
+        (member.with_(CMDOP_READONLY="1"), ["web-1"], ["true"]),
+        (member.with_(CMDOP_WORKSPACE=""), ["web-1"], ["true"]),
+        (member.with_(CMDOP_EXPECT_WORKSPACE="other"), ["web-1"], ["true"]),
+        (member.with_(CMDOP_OUTPUT="json"), ["web-1"], ["echo", "text"]),
+    ):
+        straightly = who("connect", "exec", *ours, "--", *command)
+        wholly = who("connect", "exec", *ours, "--parallel", "10", "--", *command)
+        assert straightly.code == wholly.code, (ours, command)
+        assert without_time(straightly.out) == without_time(wholly.out)
+        assert straightly.err == wholly.err.replace(" --parallel 10", "")
+
+
+def without_time(text: str) -> str:
+    """Return a record without how long it took."""
+    return re.sub(r'"duration": [0-9.]+', "", text)
 
 
 # -- many machines -------------------------------------------------------------------------------------------------

@@ -1,0 +1,160 @@
+"""What ``connect to``, ``observe`` and ``exec`` do, once the line was read. Typer is not needed for it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cmdop_cli.failures import Failure, usage
+from cmdop_cli.results import Listing, Record, Status
+from cmdop_wire.vocab import ErrorCode
+
+if TYPE_CHECKING:
+    from cmdop_cli.call import Call
+    from cmdop_cli.executing import Work
+
+TIMEOUT = "30s"
+
+
+def work_of(call: "Call", timeout: str, *, is_shell: bool) -> "Work":
+    """Return what stands after the two dashes as work; a usage error (exit 2) when it cannot be run."""
+    from cmdop_cli.executing import Work
+    from cmdop_cli.times import parse_duration
+    from cmdop_sdk.running import LONGEST_TIMEOUT, checked_argv
+
+    if not call.rest:
+        raise usage("what to run stands after two dashes", hint="cmdop connect exec MACHINE -- COMMAND")
+    try:
+        seconds = parse_duration(timeout).total_seconds()
+    except ValueError as wrong:
+        raise usage(f"--timeout: {wrong}") from None
+    if seconds > LONGEST_TIMEOUT:
+        raise usage("--timeout: at most 7d")
+    return Work(tuple(checked_argv(call.rest, shell=is_shell)), seconds, is_shell)
+
+
+def picked(call: "Call", what: str, *, busy: bool = False) -> str:
+    """Return the machine that the person picks, to do ``what`` with it; a usage error where nobody can be asked."""
+    from cmdop_cli import machine_names
+
+    return machine_names.chosen(call, what, busy=busy)
+
+
+def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
+    """Join this terminal to a new session on ``machine`` (D-26); the exit status is the shell's."""
+    from cmdop_cli import attaching, machine_names, streams
+    from cmdop_sdk.attached import Terminal
+    from cmdop_sdk.errors import SessionConflict
+    from cmdop_sdk.exits import Exit
+
+    def opened(_: Terminal) -> None:
+        call.note(f"{machine} in {call.resolution.why}")
+        call.note("~. disconnects, Ctrl-D ends the shell")
+
+    async def operate(ref: str) -> Exit | None:
+        return await attaching.operate(await streams.dialer(call), ref, take_over=take_over, opened=opened)
+
+    try:
+        ended = machine_names.understood(call, machine, lambda ref: call.run(operate(ref), waiting=None))
+    except SessionConflict as held:
+        held.message += "; an owner or admin may add --take-over"
+        raise
+    if ended is None:
+        call.note(f"disconnected from {machine}")
+        return Status()
+    call.note(f"the session on {machine} has ended")
+    return Status(ended.exit_code)
+
+
+def observed(call: "Call", machine: str) -> Status:
+    """Show the session on ``machine`` until it ends or the person leaves; nothing that is typed goes there (D-26)."""
+    from cmdop_cli import attaching, machine_names, streams
+    from cmdop_sdk.attached import Terminal
+
+    def opened(session: Terminal) -> None:
+        leave = "; Ctrl-C, q or ~. leaves" if attaching.is_possible() else ""
+        call.note(f"watching {session.operator} on {machine} in {call.resolution.why}, read only{leave}")
+
+    async def observe(ref: str) -> bool:
+        return await attaching.observe(await streams.dialer(call), ref, opened=opened)
+
+    has_ended = machine_names.understood(call, machine, lambda ref: call.run(observe(ref), waiting=None))
+    call.note(f"the session on {machine} has ended" if has_ended else f"no longer watching {machine}")
+    return Status()
+
+
+def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
+    """Run ``work`` on one machine, through our own streams or for one record; the exit status is its own (D-27)."""
+    if call.is_dry_run:
+        return _planned([machine], work)
+    from cmdop_cli import executing, machine_names, streams
+    from cmdop_sdk.errors import NotFound
+    from cmdop_sdk.stream_state import Notice
+
+    def noticed(notice: Notice) -> None:
+        call.note(notice.message)
+
+    async def run() -> Status | Record:
+        dialer = await streams.dialer(call)
+        if call.output.is_json:
+            result = await executing.collected(dialer, work, machine, on_notice=noticed)
+            fields = executing.record(machine, work, result)
+            return Record("execution", fields, identifier="machine", exit_code=result.exit_code)
+        ended = await executing.piped(dialer, work, machine, on_notice=noticed)
+        if ended.timed_out:
+            call.note(f"time-out after {work.timeout:g} seconds: everything that it had started was ended")
+        return Status(ended.exit_code)
+
+    try:
+        ended: Status | Record = call.run(run(), waiting=None)
+        return ended
+    except NotFound as unknown:
+        raise machine_names.named(unknown, machine) from None
+
+
+def on_many(
+    call: "Call", named: tuple[str, ...], tags: tuple[str, ...], work: "Work", parallel: int
+) -> Status | Record | Listing:
+    """Run ``work`` on machines by name and by tag, so many at a time; exit 8 when it did not end well everywhere."""
+    from cmdop_cli import fan_out, streams
+
+    machines = {name: name for name in named}
+    if tags:
+        machines |= _tagged(call, tags, known=machines)
+    if call.is_dry_run:
+        return _planned(list(machines), work)
+    output = call.output
+    show = fan_out.Records(output, work) if output.is_json else fan_out.Lines(output, list(machines))
+    outcomes: list[fan_out.Outcome] = []
+
+    async def run() -> None:
+        spread = fan_out.FanOut(await streams.dialer(call), fan_out.Order(work, machines, parallel), show, call.note)
+        outcomes.extend(spread.outcomes)
+        await spread.run()
+
+    try:
+        call.run(run(), waiting=None)
+    finally:
+        if any(each.is_over for each in outcomes):
+            call.note(fan_out.summary(outcomes))
+    return fan_out.result(outcomes, show, output.form)
+
+
+def _tagged(call: "Call", tags: tuple[str, ...], known: Mapping[str, str]) -> dict[str, str]:
+    """Return the machines with all of ``tags`` by name, without those that were named on the line."""
+    from cmdop_cli.machine_names import tags_of
+
+    found = call.ask(lambda client: client.machines.list(tags=tags_of(tags)).all())
+    if not found and not known:
+        raise Failure(
+            ErrorCode.NOT_FOUND,
+            f"no machine has the tags {', '.join(tags)}",
+            hint=f"cmdop connect list --tag {tags[0]}",
+        )
+    folded = {name.casefold() for name in known}
+    return {
+        each.name: each.id for each in found if not folded & {each.id, each.name.casefold(), each.hostname.casefold()}
+    }
+
+
+def _planned(machines: list[str], work: "Work") -> Record:
+    fields = {"machines": machines, "argv": list(work.argv), "shell": work.is_shell, "timeout": work.timeout}
+    return Record("execution", fields, identifier="machines", planned=True)
