@@ -5,7 +5,6 @@ sentence with the function's own.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -25,12 +24,11 @@ class Foreign(NamedTuple):
     hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Noun:
+class Noun(NamedTuple):
     """A group of verbs, and of nouns below it."""
 
     summary: str
-    verbs: "dict[str, Row]" = field(default_factory=dict)
+    verbs: "dict[str, Row]"
     hidden: bool = False
     alone: str | None = None  # the verb that is meant when none is given
     otherwise: str | None = None  # the verb that takes a first word which is no verb

@@ -5,8 +5,7 @@ Thin: files, secrets and refreshing are ``cmdop_sdk.store``'s.
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from cmdop_sdk.client import Options as ClientOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """Where to talk to: canonical origin, pinned certificate, and where the address came from."""
 
     origin: str

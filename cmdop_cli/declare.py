@@ -1,15 +1,13 @@
 """How a command says what it needs, beside its function; ``app.py`` reads it, so no command checks it itself."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 Need = Literal["nothing", "account", "workspace"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(NamedTuple):
     """What ``verb`` was told of a command."""
 
     needs: Need = "nothing"

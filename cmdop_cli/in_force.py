@@ -4,8 +4,7 @@ Local, but for one optional question to the server; whatever is wrong is told be
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmdop_cli.failures import Code, Failure, explained
 from cmdop_cli.resolver import Source
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 KINDS = {"sign_in": "sign-in", "personal_key": "personal key", "workspace_key": "workspace key"}
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """What the server said of the credential, and the first thing that is wrong."""
 
     found: "ServersWord | None" = None

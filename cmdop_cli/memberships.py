@@ -4,7 +4,7 @@ A sign-in for one workspace sees only that one (D-16), so an account with three 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cmdop_cli.entering import pair_client, stored_tokens
@@ -49,7 +49,7 @@ def everywhere(call: "Call") -> Rows:
     """Return the workspaces of the profile in both modes, each marked with its mode and server."""
     all_rows, problems = Rows(), []
     for mode in MODES:
-        resolution = call.resolve(replace(call.options, mode=mode, workspace=None))
+        resolution = call.resolve(call.options._replace(mode=mode, workspace=None))
         if resolution.identity is None:
             continue
         try:

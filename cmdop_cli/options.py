@@ -4,7 +4,6 @@ Data and bookkeeping only; ``app.py`` turns ``GLOBAL_OPTIONS`` into real paramet
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -57,8 +56,7 @@ VALUED = {spelling: option for option in GLOBAL_OPTIONS if option.metavar for sp
 SPELLED = {spelling: option for option in GLOBAL_OPTIONS for spelling in option.spellings}
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The global options of one call, checked; ``None`` or ``False`` is «not given»."""
 
     workspace: str | None = None

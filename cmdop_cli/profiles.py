@@ -5,8 +5,7 @@ Written with tomli-w by ``login`` and ``profile``; the SDK reads it too (``cmdop
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmdop_cli.failures import usage
 from cmdop_cli.shape import MODES
@@ -16,8 +15,7 @@ from cmdop_sdk.files import PrivateFile
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """The server of a profile in one mode; ``ca_pin`` is ``sha256:…`` of a self-signed certificate."""
 
     url: str

@@ -6,7 +6,6 @@ the next one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -49,8 +48,7 @@ class GivenKey(NamedTuple):
     given_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """The answer. ``problem`` is what forbids to act in ``workspace``, ``credential_problem`` to act at all.
 
     ``must_verify``: the key's slug hint is not the workspace that was named, or the expected one cannot be compared
@@ -139,11 +137,11 @@ class _Link(NamedTuple):
 
 def _judged(resolution: Resolution, chosen: _Link | None, identity: Identity | None) -> Resolution:
     if resolution.credential_problem is not None:
-        return replace(resolution, problem=resolution.credential_problem)
+        return resolution._replace(problem=resolution.credential_problem)
     if chosen is None:
-        return replace(resolution, problem=_nothing_chosen(resolution, identity))
+        return resolution._replace(problem=_nothing_chosen(resolution, identity))
     if chosen.rejected is not None:
-        return replace(resolution, workspace=None, problem=chosen.rejected)
+        return resolution._replace(workspace=None, problem=chosen.rejected)
     place, key = chosen.place, resolution.key
     must_verify = key is not None and place is not None and place.slug != key.key.slug
     problem = None
@@ -153,7 +151,7 @@ def _judged(resolution: Resolution, chosen: _Link | None, identity: Identity | N
         cannot_tell = key is not None or (place.id if by_id else place.slug) is None
         must_verify = must_verify or cannot_tell
         problem = None if cannot_tell else unexpected(resolution, place)
-    return replace(resolution, must_verify=must_verify, problem=problem)
+    return resolution._replace(must_verify=must_verify, problem=problem)
 
 
 def unexpected(resolution: Resolution, place: Place) -> Failure:

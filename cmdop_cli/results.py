@@ -1,16 +1,14 @@
 """What a command returns: data with the columns people see. How it looks is ``output.py``'s business alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column: the field (dots descend: ``workspace.slug``), its heading, and how its values read.
 
     ``kind`` is ``text``, ``id`` (never shortened), ``time`` (ISO 8601; local and to the minute in a table), ``ago`` and
@@ -30,8 +28,7 @@ class Column:
         return shown.upper()
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """Any number of items of one noun; an empty one is a success (exit 0).
 
     ``identifier`` is the field that ``--quiet`` prints, ``empty`` a sentence for a terminal, ``next`` the cursor when
@@ -45,13 +42,12 @@ class Listing:
     identifier: str = "id"
     empty: str = ""
     next: str | None = None
-    extra: "Mapping[str, Any]" = field(default_factory=dict)
+    extra: "Mapping[str, Any]" = {}
     piped: Sequence[Column] | None = None
     exit_code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One object of a noun. Without ``columns`` every field is shown, in its order.
 
     ``planned`` marks what ``--dry-run`` would have done. ``rows`` replaces the table and TSV forms, for objects which
@@ -68,8 +64,7 @@ class Record:
     exit_code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(NamedTuple):
     """An object with a secret that is shown exactly once: boxed on a terminal, bare and alone in a pipe (cli.md)."""
 
     noun: str
@@ -79,8 +74,7 @@ class Secret:
     exit_code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """Lines for people: help topics, scripts. In JSON they are one object with ``text``, or with ``items``."""
 
     lines: Sequence[str]
@@ -89,8 +83,7 @@ class Text:
     exit_code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """Nothing, or nothing more, on stdout; only an exit status."""
 
     exit_code: int = 0

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cmdop_cli import environment, paths
@@ -67,8 +66,7 @@ SETTINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A setting in force, and where it came from: ``environment``, ``config.toml`` or ``built in``."""
 
     name: str

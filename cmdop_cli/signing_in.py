@@ -4,7 +4,6 @@ Whatever can fail without a person is done before one is bothered (D-16); nothin
 """
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cmdop_cli import environment
@@ -242,7 +241,7 @@ def _listed(call: "Call", stored: "StoredToken") -> "Sequence[Workspace]":
 def _told(call: "Call", signed: "SignedIn", stored: "StoredToken", profile: str, mode: str) -> dict[str, Any]:
     from datetime import UTC, datetime
 
-    now = call.resolve(replace(call.options, workspace=None, profile=profile, mode=mode))
+    now = call.resolve(call.options._replace(workspace=None, profile=profile, mode=mode))
     there = signed.workspace
     call.note(f"signed in to {stored.origin} as {signed.account.email}")
     if now.key is not None:

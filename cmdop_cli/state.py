@@ -6,14 +6,12 @@ is one account at one origin, named as its directory below ``accounts/`` is.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_MODE, DEFAULT_PROFILE, MODES, SCHEMA, check
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A workspace as far as it is known here: by id, by slug as last heard, or both."""
 
     id: str | None = None
@@ -42,8 +40,7 @@ class Membership(NamedTuple):
     role: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """One account at one origin, with what was cached for it."""
 
     key: str
@@ -76,8 +73,7 @@ class Binding(NamedTuple):
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """All of it. ``choices`` is by profile, then by mode.
 
     ``seen`` is what config.toml said when it had that stamp, so that fast commands need not read it.
@@ -86,8 +82,8 @@ class State:
     schema: int = SCHEMA
     profile: str = DEFAULT_PROFILE
     mode: str = DEFAULT_MODE
-    choices: Mapping[str, Mapping[str, Choice]] = field(default_factory=dict)
-    identities: Mapping[str, Identity] = field(default_factory=dict)
+    choices: Mapping[str, Mapping[str, Choice]] = {}
+    identities: Mapping[str, Identity] = {}
     bindings: tuple[Binding, ...] = ()
     seen: tuple[str, str | None] | None = None
 

@@ -85,12 +85,10 @@ def logout(
     cmdop logout
     cmdop logout --all
     """
-    from dataclasses import replace
-
     call = ctx.call
     call.check_may_change()
     # A key in force has no sign-in to end: the question is where this person's own sign-in would act.
-    resolution = call.resolve(replace(call.options, no_api_key=True))
+    resolution = call.resolve(call.options._replace(no_api_key=True))
     if resolution.credential_problem is not None:
         raise resolution.credential_problem
     if resolution.identity is None:

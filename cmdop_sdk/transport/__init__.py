@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import httpx
 import msgspec
 
 from cmdop_sdk.auth import KeyCredential, Refresh, TokenSource, not_ours
@@ -21,6 +20,7 @@ from cmdop_sdk.origin import origin_of
 from cmdop_sdk.transport.answers import Reply, decoded, refused, translated
 from cmdop_sdk.transport.bounds import BoundTransport, network
 from cmdop_sdk.transport.flows import KeyAuth, PairAuth, RefreshFailed
+from cmdop_sdk.transport.lean import httpx
 
 API_BASE = "/api/v1"
 CONNECT_TIMEOUT = 5.0  # seconds

@@ -5,12 +5,12 @@ from email.utils import parsedate_to_datetime
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-import httpx
 import msgspec
 
 from cmdop_sdk.auth import Secret
 from cmdop_sdk.errors import CMDOPError, LocalCode, TimedOut, UnexpectedAnswer, Unreachable, UntrustedServer, error_from
 from cmdop_sdk.network import unreachable
+from cmdop_sdk.transport.lean import httpx
 
 T = TypeVar("T")
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
-
 from cmdop_sdk.auth import not_ours
 from cmdop_sdk.errors import InvalidRequest
 from cmdop_sdk.network import proxy_for
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.transport.answers import redirected
+from cmdop_sdk.transport.lean import httpx
 from cmdop_sdk.trust import ssl_context
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncGenerator
 
-import httpx
-
 from cmdop_sdk.auth import Refresh, Secret, TokenPair, TokenSource
 from cmdop_sdk.errors import CMDOPError
+from cmdop_sdk.transport.lean import httpx
 
 
 class RefreshFailed(Exception):
