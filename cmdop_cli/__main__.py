@@ -4,6 +4,8 @@ import gc
 import os
 import sys
 
+_FAST = (["workspace", "current"], ["workspace", "current", "--json"], ["prompt"], ["--version"])
+
 
 def main() -> int:
     """Run the line in ``sys.argv`` and return its exit status."""
@@ -17,7 +19,7 @@ def main() -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments in (["workspace", "current"], ["workspace", "current", "--json"], ["prompt"], ["--version"]):
+    if arguments in _FAST or arguments[:1] in ([], ["help"]) or arguments[-1] in ("--help", "-h"):
         from cmdop_cli import fast
 
         status = fast.run(arguments, os.environ)

@@ -12,14 +12,12 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from cmdop_cli import pages
-from cmdop_cli.catalog import CATALOG, Foreign, Noun, Row
+from cmdop_cli import command_pages, pages
+from cmdop_cli.catalog import CATALOG, PROGRAM, ROOT, Foreign, Noun, Row
 from cmdop_cli.context import Call, Ctx
 from cmdop_cli.declare import declared
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.options import GLOBAL_OPTIONS, GlobalOption
-
-PROGRAM = "cmdop"
 
 
 def _parameters() -> list[Any]:
@@ -136,7 +134,7 @@ class Command(TyperCommand):
 
     def get_help(self, ctx: Any) -> str:
         """Return the help page."""
-        return pages.command_page(self, ctx)
+        return command_pages.command_page(self, ctx)
 
     def invoke(self, ctx: Any) -> Any:
         """Settle what the command declared, then run it."""
@@ -170,12 +168,13 @@ class Group(TyperGroup):
 
     context_class = Ctx
 
-    def __init__(self, name: str, rows: "dict[str, Any]", summary: str) -> None:
+    def __init__(self, name: str, noun: Noun) -> None:
         # Without a verb Typer would complain in its own words; ``invoke`` has ours.
         super().__init__(
-            name=name, help=summary, params=_parameters(), add_help_option=False, invoke_without_command=True
+            name=name, help=noun.summary, params=_parameters(), add_help_option=False, invoke_without_command=True
         )
-        self.rows = rows
+        self.noun = noun
+        self.rows = dict(noun.verbs)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer passes it
         """Return the names of the rows."""
@@ -207,7 +206,7 @@ class Group(TyperGroup):
 
     def get_help(self, ctx: Any) -> str:
         """Return the help page."""
-        return pages.group_page(self.rows, self.help or "", ctx, is_root=ctx.parent is None)
+        return pages.noun_page(self.noun, ctx.command_path)
 
     def _extension(self, ctx: Any, name: str) -> ForeignCommand:
         from cmdop_cli import extensions
@@ -231,10 +230,6 @@ class Group(TyperGroup):
 
 class DefaultGroup(Group):
     """A noun that means something by itself, and with a word that is no verb: ``cmdop connect [MACHINE]`` (D-21)."""
-
-    def __init__(self, name: str, noun: Noun) -> None:
-        super().__init__(name, dict(noun.verbs), noun.summary)
-        self.noun = noun
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the verb in that was left out; verbs win over machine names."""
@@ -290,10 +285,9 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 def made(name: str, entry: Row) -> "Command | Group | ForeignCommand":
     """Return the command of one row of the catalog."""
-    if isinstance(entry, Noun) and (entry.alone or entry.otherwise):
-        return DefaultGroup(name, entry)
     if isinstance(entry, Noun):
-        return (HelpGroup if name == "help" else Group)(name, dict(entry.verbs), entry.summary)
+        kind = DefaultGroup if entry.alone or entry.otherwise else HelpGroup if name == "help" else Group
+        return kind(name, entry)
     function = load(entry.target)
     if isinstance(entry, Foreign):
         return ForeignCommand(name, function, entry.summary)
@@ -314,7 +308,7 @@ def load(target: str) -> Callable[..., Any]:
 
 def root() -> Group:
     """Return the whole program."""
-    return Group(PROGRAM, dict(CATALOG), "Workspaces for machines.")
+    return Group(PROGRAM, ROOT)
 
 
 def run(arguments: list[str], call: Call) -> Any:

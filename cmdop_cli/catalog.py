@@ -32,7 +32,11 @@ class Noun(NamedTuple):
     hidden: bool = False
     alone: str | None = None  # the verb that is meant when none is given
     otherwise: str | None = None  # the verb that takes a first word which is no verb
+    other: str = ""  # what such a word is, in help
     valued: frozenset[str] = frozenset()  # own options of these two verbs that take a value, to tell it from a verb
+    word: str = "COMMAND"  # what a verb is called in help
+    examples: tuple[str, ...] = ()
+    more: str = ""  # where else to look, instead of the usual sentence
 
 
 Row = Verb | Foreign | Noun
@@ -136,6 +140,7 @@ CATALOG: dict[str, Row] = {
         },
         alone="run",
         otherwise="to",
+        other="MACHINE",
         valued=frozenset({"--hostname", "--name", "--join-token"}),
     ),
     "audit": Noun(
@@ -179,8 +184,17 @@ CATALOG: dict[str, Row] = {
             "resolution": Verb("How the workspace is chosen.", "topics:resolution"),
             "options": Verb("The options that every command takes.", "topics:options"),
         },
+        word="TOPIC",
+        more="Help on a command: cmdop help COMMAND",
     ),
 }
+PROGRAM = "cmdop"
+ROOT = Noun(
+    "Workspaces for machines.",
+    CATALOG,
+    examples=("cmdop login", "cmdop workspace use acme", "cmdop connect exec web-1 -- uptime"),
+    more="Help on a command: cmdop COMMAND --help. Topics: cmdop help --help.",
+)
 
 
 def row(words: tuple[str, ...]) -> Row | None:

@@ -1,4 +1,5 @@
-"""The commands that shell prompts run at every line: answered from state.json alone, before Typer is imported.
+"""The commands that shell prompts run at every line, answered from state.json alone, and help of the program and its
+nouns, from the catalog: before Typer is imported.
 
 Only the plain case is answered here, from the bare document: a state file as we wrote it, no key, no binding for this
 directory, a workspace that is found. Anything else returns ``None`` and the full command decides. A test compares
@@ -34,6 +35,11 @@ def run(arguments: list[str], environ: "Mapping[str, str]") -> int | None:
         from cmdop_cli.version import version
 
         return _print(f"cmdop {version()}\n")
+    if not arguments or arguments[0] == "help" or arguments[-1] in ("--help", "-h"):
+        from cmdop_cli import pages
+
+        page = pages.page_of(arguments)
+        return None if page is None else _print(f"{page}\n")
     if any(name in environ for name in _ELSEWHERE) or arguments == ["--version"]:
         return None
     directory = paths.plain_config_dir(environ)

@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _result(arguments: list[str], call: Call) -> Any:
-    if arguments[:1] == ["connect"]:
+    if arguments[:1] in (["connect"], ["workspace"]):
         from cmdop_cli import straight
 
         result = straight.run(call)

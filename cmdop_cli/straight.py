@@ -1,6 +1,7 @@
-"""The line that scripts run most, without Typer, which would be a quarter of its time: ``connect exec MACHINE -- …``.
+"""The lines that people and scripts run most, without Typer, which would be a quarter of their time, or half.
 
-Only that form, with or without ``--timeout``, is read here; any other goes the whole way, and a test compares the two.
+``connect exec MACHINE -- …``, with or without ``--timeout``, and ``workspace use SLUG``: only these forms are read
+here; any other goes the whole way, and tests compare the two.
 """
 
 from typing import TYPE_CHECKING
@@ -13,10 +14,25 @@ if TYPE_CHECKING:
 
 EXEC = ("connect", "exec")
 DECLARED = Declared(needs="workspace", mutates=True)  # as the command itself declares
+USE, SWITCH = ("workspace", "use"), ("workspace", "switch")
 
 
 def run(call: "Call") -> "Status | Record | None":
     """Run the line of ``call`` and return its result, or ``None`` when it has another form."""
+    return _execute(call) if call.arguments[:1] == ["connect"] else _choose(call)
+
+
+def _choose(call: "Call") -> "Record | None":
+    path, ref = tuple(call.arguments[:2]), call.arguments[2:]
+    if path not in (USE, SWITCH) or len(ref) != 1 or (ref[0].startswith("-") and ref != ["-"]):
+        return None
+    from cmdop_cli import choosing
+
+    call.begin(Declared(mutates=True), path)
+    return choosing.choose(call, ref[0], tells_agent=path == SWITCH)
+
+
+def _execute(call: "Call") -> "Status | Record | None":
     words = call.arguments[len(EXEC) :]
     if tuple(call.arguments[: len(EXEC)]) != EXEC or "--" not in words:
         return None

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmdop_cli import fast, frame
+from cmdop_cli.catalog import Noun, rows
 from tests.cli.places import ACME, BETA, HOME, KEYS, state, write
 from tests.terminal import COMMAND, Cmdop, Terminal
 
@@ -127,6 +128,31 @@ def test_a_changed_config_is_noticed(cmdop: Cmdop, isolated: dict[str, str]) -> 
     cmdop.here("workspace", "use", "beta").ok()
     quick, full = both(isolated, ["workspace", "current"])
     assert quick == full == (0, "beta\n", "")
+
+
+NOUNS = [(), *(words for words, found in rows(hidden=True) if isinstance(found, Noun))]
+
+
+@pytest.mark.parametrize("words", NOUNS, ids=lambda words: " ".join(words) or "cmdop")
+def test_help_of_a_noun_is_the_same_page_without_typer(isolated: dict[str, str], words: tuple[str, ...]) -> None:
+    for line in ([*words, "--help"], [*words, "-h"], ["help", *words]):
+        quick, full = both(isolated, line)
+        assert quick == full, line
+        assert quick[1].startswith(f"Usage: {' '.join(['cmdop', *words])} ")
+        assert quick[1].isascii()
+
+
+def test_nothing_at_all_is_the_program_s_help(isolated: dict[str, str]) -> None:
+    quick, full = both(isolated, [])
+    assert quick == full == both(isolated, ["--help"])[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["help", "nosuch"], ["nosuch", "--help"], ["workspace", "use", "--help"], ["help", "output"], ["help", "-x"]],
+)
+def test_other_help_is_left_to_the_full_command(isolated: dict[str, str], line: list[str]) -> None:
+    assert both(isolated, line)[0] is None
 
 
 @pytest.mark.parametrize("change", ["mode", "link", "directory"])

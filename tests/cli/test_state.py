@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmdop_cli import paths, shape
+from cmdop_cli.commands import choice
+from cmdop_cli.declare import declared
 from cmdop_cli.draft import Draft
 from cmdop_cli.state import Place, parsed
 from cmdop_sdk.store import config_dir
@@ -251,6 +253,33 @@ def test_use_warns_when_something_hides_its_effect(
     assert parsed(read(isolated)).choice("default", "prod").active == Place(**BETA)
     quiet = cmdop.here("workspace", "use", "acme").ok()
     assert "warning" not in quiet.err
+
+
+@pytest.mark.parametrize("verb", ["use", "switch"])
+def test_use_without_typer_is_the_whole_command(cmdop: Cmdop, isolated: dict[str, str], verb: str) -> None:
+    """``--fields ''`` changes nothing, but only the parser knows that."""
+    whole = declared(getattr(choice, verb))
+    assert (whole.needs, whole.mutates, whole.lenient) == ("nothing", True, False)
+    for content, ref, environ in (
+        (state(), "beta", {}),
+        (state(previous=BETA), "-", {}),
+        (state(), "-", {}),
+        (state(), "Not A Slug", {}),
+        (state(signed_in=False), "beta", {}),
+        (state() | {"schema": 99}, "beta", {}),
+        (state(), "beta", {"CMDOP_READONLY": "1"}),
+        (state(), "beta", {"CMDOP_WORKSPACE": ""}),
+        (state(), "beta", {"CMDOP_WORKSPACE": "gamma"}),
+        (state(), "beta", {"CMDOP_EXPECT_WORKSPACE": "gamma"}),
+        (state(), "beta", {"CMDOP_OUTPUT": "json"}),
+        (state(), "beta", {"CMDOP_OUTPUT": "yaml"}),
+    ):
+        left = []
+        for line in (["workspace", verb, ref], ["workspace", verb, ref, "--fields", ","]):
+            path = write(isolated, content)
+            ran = cmdop.with_(**environ).here(*line)
+            left.append((ran.code, ran.out, ran.err.replace(" --fields ,", ""), path.read_text()))
+        assert left[0] == left[1], (ref, environ)
 
 
 def test_use_warns_of_a_binding(cmdop: Cmdop, isolated: dict[str, str]) -> None:
