@@ -29,8 +29,8 @@ class Inside:
             self._exchange(module.DATABASES)
         else:
             django.setup()
-            settings.ALLOWED_HOSTS = ["*"]
             _started = True
+        settings.ALLOWED_HOSTS = ["*"]
         self._create()
 
     @staticmethod

@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,10 +170,13 @@ def test_a_database_that_a_newer_server_changed(used_host: Host) -> None:
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(host: Host) -> None:
-    for command in ("start", "migrate", "bootstrap --email a@example.com"):
-        said = host.refusal(*command.split(), CMDOP_DATABASE_URL="postgresql://u:hunter2hunter2@127.0.0.1:1/cmdop")
-        assert said.startswith("refused: CMDOP_DATABASE_URL: the database does not answer: ")
-        assert "hunter2" not in said
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"postgresql://u:hunter2hunter2@127.0.0.1:{nobody.getsockname()[1]}/cmdop"
+        for command in ("start", "migrate", "bootstrap --email a@example.com"):
+            said = host.refusal(*command.split(), CMDOP_DATABASE_URL=url)
+            assert said.startswith("refused: CMDOP_DATABASE_URL: the database does not answer: "), said
+            assert "hunter2" not in said
 
 
 def test_a_second_server_on_the_same_directory(host: Host) -> None:
