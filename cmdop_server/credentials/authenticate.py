@@ -43,6 +43,19 @@ class Proof:
     key: Key | None
     token: Token | None
 
+    @property
+    def ends_at(self) -> datetime | None:
+        """Return when the key, or the sign-in behind the token, ends for good; no refresh outlives it (D-14)."""
+        return self.token.family.sign_in.expires_at if self.token is not None else self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who a credential that was named by its id stands for, and when the key or sign-in ends for good."""
+
+    actor: Actor
+    ends_at: datetime | None
+
 
 def actor_from_bearer(text: str, *, address: str, request_id: str) -> Actor:
     """Return the actor that this key or access token stands for; ``Unauthenticated`` says nothing of why not.
@@ -72,11 +85,16 @@ def actor_from_credential(credential_id: str, *, address: str, request_id: str) 
 
     For what was handed out to a credential and is redeemed later: tickets, join tokens.
     """
+    return standing_of(credential_id, address=address, request_id=request_id).actor
+
+
+def standing_of(credential_id: str, *, address: str, request_id: str) -> Standing:
+    """Do what ``actor_from_credential`` does, and tell how long the credential lives."""
     now = timezone.now()
     if is_id(credential_id, "key"):
         key = _live_keys(now).filter(public_id=credential_id).first()
         if key is not None:
-            return _actor_of(key, address, request_id)
+            return Standing(_actor_of(key, address, request_id), key.expires_at)
     elif is_id(credential_id, "family"):
         family = (
             TokenFamily.objects.select_related("sign_in__account", "workspace")
@@ -91,7 +109,7 @@ def actor_from_credential(credential_id: str, *, address: str, request_id: str) 
             .first()
         )
         if family is not None:
-            return actor_of(family, address=address, request_id=request_id)
+            return Standing(actor_of(family, address=address, request_id=request_id), family.sign_in.expires_at)
     raise Unauthenticated("no usable credential", hint="cmdop login")
 
 

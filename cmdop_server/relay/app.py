@@ -11,8 +11,9 @@ from cmdop_server.access.errors import Refused
 from cmdop_server.address import resolve
 from cmdop_server.relay import authority
 from cmdop_server.relay.clients import Client
+from cmdop_server.relay.cuts import LOST_DATABASE
 from cmdop_server.relay.doorway import Doorway
-from cmdop_server.relay.fence import fence
+from cmdop_server.relay.fence import apply, fence
 from cmdop_server.relay.hub import Hub, machine_of
 from cmdop_server.relay.links import AgentLink
 from cmdop_server.relay.records import Records
@@ -25,7 +26,7 @@ from cmdop_wire.vocab import ErrorCode
 log = logging.getLogger(__name__)
 
 AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
-LOST_DATABASE = 30.0  # seconds without an answer of the database after which everything is closed
+PATIENCE = 30.0  # seconds without an answer of the database after which everything is closed
 LOOK = 5.0
 
 
@@ -201,9 +202,8 @@ class Relay:
                     await authority.ask(authority.is_reachable)
                 seen = loop.time()
             except Exception:
-                if loop.time() - seen > LOST_DATABASE:
-                    for stream in list(self.hub.streams.values()):
-                        self.hub.finish(stream, "unavailable", CloseCode.UNAVAILABLE)
+                if loop.time() - seen > PATIENCE:
+                    await apply(self.hub, LOST_DATABASE)
 
     async def _end_forgotten(self) -> None:
         """End the sessions of an earlier life of the relay that nobody came back for within the grace."""

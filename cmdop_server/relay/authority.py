@@ -52,10 +52,11 @@ async def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a client's credential stands for, until when that text is good, and whether it is a key or a ticket."""
+    """Who a client's credential stands for, and how long: that text, and the key or sign-in behind it."""
 
     actor: Actor
     expires_at: datetime | None
+    ends_at: datetime | None
     only: tuple[str, Action] | None = None  # a ticket: this machine, this right
 
 
@@ -81,9 +82,9 @@ def caller_of(text: str, *, address: str, request_id: str) -> Caller:
     """Return who a key, access token or ticket stands for; a ticket is used up by this."""
     if text.startswith("cmdtk_"):
         ticket = redeem_ticket(text, address=address, request_id=request_id)
-        return Caller(ticket.actor, ticket.expires_at, (ticket.machine_id, ticket.action))
+        return Caller(ticket.actor, ticket.expires_at, ticket.ends_at, (ticket.machine_id, ticket.action))
     proof = prove(text, address=address, request_id=request_id)
-    return Caller(proof.actor, proof.expires_at)
+    return Caller(proof.actor, proof.expires_at, proof.ends_at)
 
 
 def admit(caller: Caller, machine_ref: str, action: Action) -> Admitted:
@@ -156,15 +157,15 @@ def may_still(actor: Actor, machine_id: str, action: Action) -> bool:
     return True
 
 
-def reauthenticate(actor: Actor, text: str) -> datetime | None:
-    """Return until when a fresh token of the same sign-in, or the same key, is good; else ``Unauthenticated``.
+def reauthenticate(actor: Actor, text: str) -> Caller:
+    """Return the same actor for as long as a fresh token of the sign-in, or the key, is good; ``Unauthenticated``.
 
     A ticket will do, which is used up by this: a relay at another address than the server's is shown no token (D-23).
     """
     fresh = caller_of(text, address=actor.address, request_id=actor.request_id)
     if _bound_to(fresh.actor) != _bound_to(actor):
         raise Unauthenticated("this token belongs to another sign-in")
-    return fresh.expires_at
+    return Caller(actor, fresh.expires_at, fresh.ends_at)
 
 
 def _bound_to(actor: Actor) -> tuple[str | None, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from cmdop_server.access.errors import Refused
-from cmdop_server.relay import authority
+from cmdop_server.relay import authority, clock
 from cmdop_server.relay.authority import Admitted, Caller, ask
 from cmdop_server.relay.hub import Hub
 from cmdop_server.relay.links import AgentLink
@@ -178,7 +178,7 @@ class Client:
                 actor={"kind": str(actor.kind), "id": actor.id, "label": actor.label},
             )
         )
-        self._watch_expiry(stream.operator)
+        self._watch_clock(stream.operator)
 
     def _observe(self, admitted: Admitted, action: Action) -> None:
         stream = self.hub.leases.get(admitted.machine_id)
@@ -202,7 +202,7 @@ class Client:
         self.observer.show(offset, recent)
         stream.observers.add(self.observer)
         self.hub.records.observed(stream, self.caller.actor)
-        self._watch_expiry(holder)
+        self._watch_clock(holder)
 
     async def _resume(self, body: dict[str, Any]) -> None:
         stream_id, received = str(body.get("stream_id", "")), body.get("received")
@@ -224,7 +224,7 @@ class Client:
             if stream.link is not link:
                 link.add(stream)
             stream.ask_again(received)
-        self._watch_expiry(stream.operator)
+        self._watch_clock(stream.operator)
 
     async def _restored(self, stream_id: str, secret: str, received: dict[str, int]) -> Stream:
         """Return a session that outlived a restart of the relay: its row stands, and its machine still has it."""
@@ -266,43 +266,20 @@ class Client:
     async def _reauthenticate(self, frame: Frame) -> None:
         holder = self._holder()
         token = str(frames.body_of(frame).get("token", ""))
-        expires_at = await ask(authority.reauthenticate, self.caller.actor, token)
-        self.caller = Caller(self.caller.actor, expires_at)
+        self.caller = await ask(authority.reauthenticate, self.caller.actor, token)
         if holder is not None:
-            self._watch_expiry(holder)
-        self._answer(Kind.REAUTHED, expires_at=_text(expires_at))
+            self._watch_clock(holder)
+        self._answer(Kind.REAUTHED, expires_at=_text(self.caller.expires_at))
 
     def _answer(self, kind: Kind, **fields: Any) -> None:
         """Answer a frame; who asks without ever reading the answers is cut, so that they do not pile up."""
         if not self.socket.put(frames.encode_json(kind, STREAM, **fields)):
             self.socket.close(CloseCode.SLOW, "slow")
 
-    def _watch_expiry(self, holder: Holder) -> None:
-        """Close a key's stream when the key ends, a sign-in's when no fresh token came within 60 s (D-14)."""
-        if holder.expiry is not None:
-            holder.expiry.cancel()
-            holder.expiry = None
-        expires_at = self.caller.expires_at
-        if expires_at is None:
-            return
-        left = (expires_at - datetime.now(UTC)).total_seconds()
-        is_key = self.caller.actor.is_key
-        seconds = max(0.0, left if is_key else left + LIMITS.reauth)
-        reason = "key_expired" if is_key else "reauth_missed"
-        # loop.call_later keeps to about 49 days on some platforms; a longer life is looked at again after a day.
-        day = 86_400.0
-        loop = asyncio.get_running_loop()
-        holder.expiry = (
-            loop.call_later(day, self._watch_expiry, holder)
-            if seconds > day
-            else loop.call_later(seconds, self._expire, reason)
-        )
-
-    def _expire(self, reason: str) -> None:
-        if self.observer is not None:
-            self.observer.holder.end(reason, CloseCode.AUTH)
-        elif self.stream is not None:
-            self.hub.finish(self.stream, reason, CloseCode.AUTH)
+    def _watch_clock(self, holder: Holder) -> None:
+        stream = self.observer.stream if self.observer is not None else self.stream
+        if stream is not None:
+            clock.watch(self.hub, stream, holder, self.caller)
 
     def _holder(self) -> Holder | None:
         if self.observer is not None:

@@ -1,12 +1,14 @@
-"""What ends a stream: causes, as effects of lower apps, and the cut that each means. One line a cause."""
+"""What ends a stream: causes, as effects of lower apps or by the clock, and the cut of each. One line a cause."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from typing import Any
 
 from cmdop_server.access import effects
+from cmdop_server.access.actor import Actor
 from cmdop_server.relay.streams import Holder, Stream
-from cmdop_wire.frames import CloseCode
+from cmdop_wire.frames import LIMITS, CloseCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,23 @@ CAUSES: dict[type[effects.Effect], Callable[..., Cut]] = {
     ),
     effects.SessionTerminated: lambda e: Cut("ended_by_admin", session_id=e.session_id, code=CloseCode.POLICY),
 }
+
+# When rights cannot be read any more, silence means deny: everybody is out.
+LOST_DATABASE = Cut("unavailable", code=CloseCode.UNAVAILABLE)
+
+
+def by_the_clock(actor: Actor, token_ends_at: datetime | None, ends_at: datetime | None) -> tuple[datetime, Cut] | None:
+    """Return when a stream of ``actor`` ends though nobody does anything, and the cut that it is; ``None`` for never.
+
+    A key's stream ends with the key, a sign-in's with the sign-in, or when no fresh token came in time (D-14).
+    """
+    credential, ends = actor.sign_in_id or actor.credential_id, []
+    if ends_at is not None:
+        ends.append((ends_at, Cut("key_expired" if actor.is_key else "sign_in_expired", credential_id=credential)))
+    if token_ends_at is not None and not actor.is_key:
+        late = token_ends_at + timedelta(seconds=LIMITS.reauth)
+        ends.append((late, Cut("reauth_missed", credential_id=credential)))
+    return min(ends, key=lambda each: each[0], default=None)
 
 
 def cut_from(told: dict[str, Any]) -> Cut:

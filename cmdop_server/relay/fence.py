@@ -6,7 +6,10 @@ for the change is answered only when every live relay has confirmed it.
 
 import asyncio
 import concurrent.futures
+import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from django.conf import settings
 from django.db import transaction
@@ -19,7 +22,21 @@ from cmdop_server.relay.hub import Hub
 from cmdop_server.relay.streams import Holder, Stream
 from cmdop_wire.vocab import ErrorCode
 
+log = logging.getLogger(__name__)
+
 PATIENCE = 2.0  # seconds for the confirmation; beyond it the answer is 503 and the revocation stands
+
+_messengers = ThreadPoolExecutor(4, thread_name_prefix="fence")  # to a relay in another process
+
+
+class _Turn(threading.local):
+    """What the thread's present transaction cut: who was announced last waits for all of it, once."""
+
+    latest: object | None = None
+    under_way: "list[Future[bool]]"
+
+    def __init__(self) -> None:
+        self.under_way = []
 
 
 class Fence:
@@ -28,6 +45,7 @@ class Fence:
     def __init__(self) -> None:
         self._hub: Hub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn = _Turn()
 
     def bind(self, hub: Hub) -> None:
         """Name the relay of this process; to be called in its event loop."""
@@ -37,9 +55,32 @@ class Fence:
         """The relay of this process is gone, with every stream."""
         self._hub = self._loop = None
 
-    def cut(self, cut: Cut) -> None:
-        """Make a cut and wait for its confirmation; ``Refused`` with ``unavailable`` when there was none in time."""
-        if not self._is_made(cut):
+    def after_commit(self, cut: Cut) -> None:
+        """Make a cut when the transaction commits, and let its caller go on when every cut of it is confirmed.
+
+        All of them are handed over before anybody waits, so one that is not confirmed keeps no other from being made.
+        ``Refused`` with ``unavailable`` when a confirmation did not come in time.
+        """
+        mine = self._turn.latest = object()
+
+        def made() -> None:
+            self._turn.under_way.append(self._hand_over(cut))
+            if self._turn.latest is mine:
+                self._confirm()
+
+        transaction.on_commit(made)
+
+    def _hand_over(self, cut: Cut) -> "Future[bool]":
+        if self._hub is None or self._loop is None:
+            from cmdop_server.relay.doorway import knock  # noqa: PLC0415 - it applies what comes through it
+
+            return _messengers.submit(knock, settings.DATA_DIR, cut, PATIENCE)
+        return asyncio.run_coroutine_threadsafe(apply(self._hub, cut), self._loop)
+
+    def _confirm(self) -> None:
+        under_way, self._turn.under_way = self._turn.under_way, []
+        done, late = concurrent.futures.wait(under_way, PATIENCE)
+        if late or not all(each.result() for each in done):
             raise Refused(
                 ErrorCode.UNAVAILABLE,
                 "the change stands, but the relay has not confirmed that every stream is closed",
@@ -47,21 +88,9 @@ class Fence:
                 retry_after=2,
             )
 
-    def _is_made(self, cut: Cut) -> bool:
-        if self._hub is None or self._loop is None:
-            from cmdop_server.relay.doorway import knock  # noqa: PLC0415 - it applies what comes through it
 
-            return knock(settings.DATA_DIR, cut, PATIENCE)
-        done = asyncio.run_coroutine_threadsafe(apply(self._hub, cut), self._loop)
-        try:
-            done.result(PATIENCE)
-        except concurrent.futures.TimeoutError:
-            return False
-        return True
-
-
-async def apply(hub: Hub, cut: Cut) -> None:
-    """Close what the cut touches. On return no further byte of it reaches a shell."""
+async def apply(hub: Hub, cut: Cut) -> bool:
+    """Close what the cut touches. On return, which is always ``True``, no further byte of it reaches a shell."""
     hub.cuts += 1
     touched = [(stream, holder) for stream, holder in hub.holders() if cut.touches(stream, holder)]
     if cut.keeps_streams:
@@ -75,6 +104,7 @@ async def apply(hub: Hub, cut: Cut) -> None:
         link = hub.links[cut.machine_id]
         hub.detach(link)
         link.close(cut.code, cut.reason)
+    return True
 
 
 async def _decide_anew(hub: Hub, stream: Stream, holder: Holder, cut: Cut) -> None:
@@ -83,8 +113,8 @@ async def _decide_anew(hub: Hub, stream: Stream, holder: Holder, cut: Cut) -> No
         if not await authority.ask(authority.may_still, holder.actor, stream.machine_id, holder.action):
             end(hub, stream, holder, cut)
     except Exception:
-        end(hub, stream, holder, cut)  # it cannot be told: deny
-        raise
+        log.exception("a right cannot be read; it is taken as gone")
+        end(hub, stream, holder, cut)
     finally:
         if holder.question is question:
             holder.question = None
@@ -110,10 +140,9 @@ def register() -> None:
 
 def _after_commit(cut_of: Callable[..., Cut]) -> Callable[[effects.Effect], None]:
     def cut_after_commit(effect: effects.Effect) -> None:
-        cut = cut_of(effect)
-        transaction.on_commit(lambda: fence.cut(cut))
+        fence.after_commit(cut_of(effect))
 
     return cut_after_commit
 
 
-__all__ = ["Cut", "Fence", "apply", "fence", "register"]
+__all__ = ["Fence", "apply", "end", "fence", "register"]

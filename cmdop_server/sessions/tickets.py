@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Invalid, Unauthenticated
-from cmdop_server.credentials.authenticate import actor_from_credential
+from cmdop_server.credentials.authenticate import standing_of
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines.queries import machine_for
 from cmdop_server.sessions.models import Ticket
@@ -26,12 +26,17 @@ RIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class Redeemed:
-    """What a ticket was made for; ``expires_at`` is its credential's, by when a stream must be re-authenticated."""
+    """What a ticket was made for.
+
+    ``expires_at`` is that of the token that asked for it, by when a stream must be re-authenticated; ``ends_at`` is the
+    end of its key or sign-in.
+    """
 
     actor: Actor
     machine_id: str
     action: Action
     expires_at: datetime | None
+    ends_at: datetime | None
 
 
 def create_ticket(
@@ -76,7 +81,10 @@ def redeem_ticket(text: str, *, address: str, request_id: str) -> Redeemed:
     ticket = rows.select_related("machine", "workspace").first()
     if ticket is None or not rows.update(redeemed_at=now):
         raise Unauthenticated
-    actor = actor_from_credential(ticket.credential_id, address=address, request_id=request_id)
+    standing = standing_of(ticket.credential_id, address=address, request_id=request_id)
+    actor = standing.actor
     if (actor.account_id or "", actor.workspace_id) != (ticket.account_id_then, ticket.workspace.public_id):
         raise Unauthenticated
-    return Redeemed(actor, ticket.machine.public_id, Action(ticket.action), ticket.credential_expires_at)
+    return Redeemed(
+        actor, ticket.machine.public_id, Action(ticket.action), ticket.credential_expires_at, standing.ends_at
+    )
