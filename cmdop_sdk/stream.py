@@ -297,11 +297,11 @@ class Stream:
                 if not failure.transient:
                     return  # the relay closes the stream, and says why
                 fresh = shown
-            if fresh.secret == shown.secret:
-                await asyncio.sleep(REAUTH_PAUSE)
-                continue
-            await self._put(frames.encode_json(Kind.REAUTH, STREAM, token=fresh.secret.reveal()))
-            shown = fresh
+            if fresh.secret != shown.secret:
+                await self._put(frames.encode_json(Kind.REAUTH, STREAM, token=fresh.secret.reveal()))
+                shown = fresh
+            if shown.expires_at is not None and shown.expires_at - EXPIRY_MARGIN <= time.time():
+                await asyncio.sleep(REAUTH_PAUSE)  # nothing better is to be had: the sign-in itself is about to end
 
     async def _put(self, message: bytes) -> None:
         connection = self._connection

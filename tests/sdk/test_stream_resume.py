@@ -305,6 +305,23 @@ def test_a_fresh_token_is_shown_before_the_old_one_ends() -> None:
     assert tokens == ["token-0", "token-1", "token-2"]
 
 
+def test_a_sign_in_that_is_about_to_end_is_not_refreshed_without_pause() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.open()
+        assert (await peer.expect(Kind.REAUTH))["token"] == "token-1"
+        for nonce in range(50):
+            await peer.word(Kind.PROBE, nonce=nonce)
+            assert (await peer.expect(Kind.PROBED))["nonce"] == nonce
+        await peer.word(Kind.EXIT, status=0)
+
+    async def test() -> None:
+        async with relaying(script) as relay:
+            async with Stream(relay.dialer(TokenBearer(30)), COMMAND) as stream:  # none is good for a minute
+                await output_of(stream)
+
+    run(test)
+
+
 def test_a_rejected_token_is_replaced_once() -> None:
     async def script(peer: Peer) -> None:
         assert peer.bearer == "token-1"
