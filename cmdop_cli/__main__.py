@@ -4,10 +4,29 @@ import gc
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 _FAST = (["workspace", "current"], ["workspace", "current", "--json"], ["prompt"], ["--version"])
 
 
-def main() -> int:
+def main() -> "NoReturn":
+    """Run the line in ``sys.argv`` and end this process.
+
+    At once: taking some hundred modules apart is a tenth of the time of a short command, and frees nothing.
+    """
+    status = run()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError):  # they may be closed, or read by nobody: the interpreter has its way with that
+        sys.exit(status)
+    os._exit(status)
+
+
+def run() -> int:
     """Run the line in ``sys.argv`` and return its exit status."""
     try:
         return _run(sys.argv[1:])
@@ -28,9 +47,9 @@ def _run(arguments: list[str]) -> int:
     # Importing makes many thousand objects and no garbage; looking for some costs a tenth of a local command.
     # ``door.py`` collects again, for what talks to the network.
     gc.disable()
-    from cmdop_cli.frame import run
+    from cmdop_cli import frame
 
-    return run(arguments)
+    return frame.run(arguments)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "wa
                 with contextlib.suppress(asyncio.CancelledError):
                     await spinner
 
-    gc.enable()  # see __main__.py
+    gc.freeze()  # what was loaded until now stays; see __main__.py
+    gc.enable()
     try:
         with asyncio.Runner() as runner, _terminable(runner):
             return runner.run(watched())

@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import websockets
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Frame as SocketFrame
-from websockets.frames import Opcode
-
+from cmdop_sdk import websocket
 from cmdop_sdk.auth import Secret
 from cmdop_sdk.bearers import Bearer, Shown
 from cmdop_sdk.errors import (
@@ -37,6 +33,8 @@ from cmdop_sdk.errors import (
 from cmdop_sdk.network import proxy_for, unreachable
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.trust import ssl_context
+from cmdop_sdk.websocket import Frame as SocketFrame
+from cmdop_sdk.websocket import Opcode
 from cmdop_wire.frames import LIMITS, PROTOCOL
 
 CLIENT_PATH = "/relay/client"
@@ -90,7 +88,7 @@ class Target:
         return ssl_context(ca_file=self.ca_file, ca_pin=self.ca_pin) if self.origin.startswith("https:") else None
 
 
-class Connection(ClientConnection):
+class Connection(websocket.ClientConnection):
     """A websocket that hands on each message where it arrives: no queue, no task switch, no copy in between.
 
     Whoever takes the messages bounds what it keeps by the windows that it grants, or with ``pause`` and ``resume``.
@@ -104,7 +102,11 @@ class Connection(ClientConnection):
 
     def process_event(self, event: Any) -> None:
         """Take what the protocol understood of the bytes that came."""
-        if not isinstance(event, SocketFrame) or event.opcode not in (Opcode.BINARY, Opcode.CONT, Opcode.TEXT):
+        if not isinstance(event, SocketFrame) or event.opcode not in (
+            Opcode.BINARY,
+            Opcode.CONT,
+            Opcode.TEXT,
+        ):
             super().process_event(event)
         elif event.opcode is Opcode.BINARY and event.fin:
             self._on_message(event.data)  # type: ignore[arg-type] # memoryviews are only sent
@@ -137,7 +139,7 @@ class Connection(ClientConnection):
         self.transport.abort()
 
 
-class _Dial(connect):
+class _Dial(websocket.connect):
     """``connect`` that follows no redirect: a credential stays with its server (D-23)."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
@@ -199,7 +201,7 @@ class Dialer:
             else:
                 break
         try:
-            with contextlib.suppress(websockets.ConnectionClosed):  # whoever keeps the connection sees why
+            with contextlib.suppress(websocket.ConnectionClosed):  # whoever keeps the connection sees why
                 await connection.send(first())
         except BaseException:
             connection.abort()
@@ -250,7 +252,7 @@ class Dialer:
             connection = await _Dial(
                 url,
                 additional_headers={"Authorization": f"Bearer {secret.reveal()}"},
-                subprotocols=[websockets.Subprotocol(PROTOCOL)],
+                subprotocols=[websocket.Subprotocol(PROTOCOL)],
                 compression=None,
                 max_size=LIMITS.frame,
                 open_timeout=LIMITS.hello,
@@ -264,25 +266,25 @@ class Dialer:
                 create_connection=made,  # type: ignore[arg-type] # a factory is what it is documented to be
                 logger=_QUIET,
             )
-        except websockets.InvalidStatus as refused:
+        except websocket.InvalidStatus as refused:
             if refused.response.status_code == ELSEWHERE:
                 raise _Elsewhere from None
             raise _refused(refused, origin) from None  # the request in it bears the credential
         except TimeoutError as late:
             raise TimedOut(f"could not connect to {origin} in time", hint=f"curl -sS {origin}/health/live") from late
-        except websockets.InvalidProxy as wrong:
+        except websocket.InvalidProxy as wrong:
             raise InvalidRequest("the proxy in the environment is not an http or socks address") from wrong
-        except websockets.ProxyError as problem:
+        except websocket.ProxyError as problem:
             raise Unreachable(
                 f"the proxy in the environment does not lead to {origin}", hint="env | grep -i _proxy"
             ) from problem
-        except (websockets.InvalidHandshake, websockets.InvalidURI) as wrong:
+        except (websocket.InvalidHandshake, websocket.InvalidURI) as wrong:
             if isinstance(wrong.__cause__, EOFError | OSError):
                 raise unreachable(wrong, origin) from wrong
             raise UnexpectedAnswer(
                 f"{origin} does not answer as a cmdop relay does", hint=f"curl -sS {origin}/.well-known/cmdop"
             ) from wrong
-        except (OSError, ssl.SSLError, EOFError, websockets.WebSocketException) as problem:
+        except (OSError, ssl.SSLError, EOFError, websocket.WebSocketException) as problem:
             raise unreachable(problem, origin) from problem
         if connection.subprotocol != PROTOCOL:
             connection.transport.abort()
@@ -291,7 +293,7 @@ class Dialer:
         return connection
 
 
-def _refused(refused: websockets.InvalidStatus, origin: str) -> CMDOPError:
+def _refused(refused: websocket.InvalidStatus, origin: str) -> CMDOPError:
     status = refused.response.status_code
     said = (refused.response.body or b"")[:200].decode(errors="replace").strip()
     reason = said if said.isprintable() and "<" not in said else ""

@@ -15,7 +15,7 @@ def proxy_for(origin: str) -> str | None:
 
     A proxy in capital ``HTTP_PROXY`` is ignored under CGI (httpoxy), as urllib does.
     """
-    if is_loopback(host_of(origin)):
+    if is_loopback(host_of(origin)) or not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.request import getproxies_environment, proxy_bypass
 

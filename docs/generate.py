@@ -138,7 +138,7 @@ def openapi() -> str:
 
 def _printed(*arguments: str) -> str:
     """Return what ``cmdop`` prints for a line that needs neither state nor server, run in this process."""
-    from cmdop_cli.__main__ import main as run
+    from cmdop_cli.__main__ import run
 
     out = io.StringIO()
     with mock.patch.multiple(sys, argv=["cmdop", *arguments], stdout=out), contextlib.suppress(SystemExit):

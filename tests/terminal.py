@@ -94,8 +94,8 @@ class Cmdop:
         return Ran(process.returncode, out, err)
 
     def here(self, *arguments: str, stdin: str = "") -> Ran:
-        """Run its ``main`` inside this process: ten times as fast, for what needs no process of its own."""
-        from cmdop_cli.__main__ import main
+        """Run it inside this process: ten times as fast, for what needs no process of its own."""
+        from cmdop_cli.__main__ import run
 
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         code: Any = 0
@@ -112,7 +112,7 @@ class Cmdop:
         ):
             os.chdir(self.folder)
             try:
-                code = main()  # type: ignore[func-returns-value]
+                code = run()
             except SystemExit as leaving:
                 code = leaving.code
             finally:

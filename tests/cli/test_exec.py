@@ -228,8 +228,8 @@ def test_a_stored_sign_in_is_as_good_as_a_key(cmdop: Cmdop, fleet: Fleet) -> Non
 CHILD = """
 import json, os, sys
 sys.argv = ["cmdop", *json.loads(sys.argv[1])]
-from cmdop_cli.__main__ import main
-status = main()
+from cmdop_cli.__main__ import run
+status = run()
 os.write(3, json.dumps([status, sorted(sys.modules)]).encode())
 """
 UNWANTED = {

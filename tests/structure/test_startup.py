@@ -85,11 +85,11 @@ def heard(event, arguments):
         opened.append(arguments[0])
 sys.addaudithook(heard)
 sys.argv = ["cmdop", *json.loads(sys.argv[1])]
-from cmdop_cli.__main__ import main
+from cmdop_cli.__main__ import run
 kept = os.dup(1)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 try:
-    status = main()
+    status = run()
 except SystemExit as ended:
     status = ended.code
 os.write(kept, json.dumps({"status": status, "modules": sorted(sys.modules), "opened": opened}).encode())
