@@ -15,6 +15,7 @@ from cmdop_wire.vocab import ErrorCode, Reach
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
     from cmdop_sdk.client import AsyncCMDOPClient
+    from cmdop_sdk.errors import LocalStateError
     from cmdop_sdk.resources.sign_in import SignedIn
     from cmdop_sdk.store import FileTokenSource
     from cmdop_sdk.token_files import StoredToken
@@ -31,6 +32,22 @@ def stored_tokens(call: "Call", identity: Identity, mode: str) -> "list[StoredTo
         and (each.origin, each.account_id, each.mode) == (identity.origin, identity.account_id, mode)
     ]
     return sorted(found, key=lambda each: (each.reach != Reach.ALL, -each.refresh_expires_at))
+
+
+def check_usable(call: "Call", identity: Identity, mode: str, place: Place | None = None) -> None:
+    """Raise what is wrong with a token file of the account (of ``place`` only), such as a crash leaves: exit 78."""
+    for wrong in unusable_tokens(call, identity, mode, place):
+        raise wrong
+
+
+def unusable_tokens(call: "Call", identity: Identity, mode: str, place: Place | None = None) -> "list[LocalStateError]":
+    """Return what is wrong with the token files of one account and mode, in the order of their paths."""
+    from cmdop_sdk.errors import LocalStateError
+    from cmdop_sdk.token_files import account_hash
+
+    account = account_hash(identity.origin, identity.account_id)
+    found = call.store.tokens(account, (place and place.id) or "*", mode)
+    return [each for each in found if isinstance(each, LocalStateError)]
 
 
 @asynccontextmanager
@@ -52,6 +69,11 @@ async def stored_sign_in(call: "Call", place: Place | None = None, *, enter: boo
         raise Failure(Code.NO_CREDENTIAL, "not signed in", hint="cmdop login")
     tokens = [each for each in stored_tokens(call, identity, mode) if not each.has_ended]
     stored = _stored_for(tokens, place)
+    if stored is None and place is not None and place.id is not None and enter:
+        # Not another sign-in in its place: a file that cannot be used is somebody's to look at, and is kept.
+        check_usable(call, identity, mode, place)
+    if not tokens:
+        check_usable(call, identity, mode)
     if stored is None and place is not None and enter:
         stored = await _entered(call, identity, mode, tokens, place)
     stored = stored or next(iter(tokens), None)

@@ -43,6 +43,13 @@ class Local:
         content = file.read()
         return State() if content is None else _understood(file.path, documents.parse_json(file.path, content))
 
+    def check_schema(self) -> None:
+        """Raise if state.json is a newer cmdop's, before anything is done that would have to be noted there."""
+        file = self.file(paths.STATE)
+        content = file.read()
+        if content is not None:
+            documents.check_writable(file.path, documents.parse_json(file.path, content))
+
     def change_state(self, change: Callable[[Draft], None]) -> State:
         """Apply ``change`` to state.json under its lock, and return the new state; an equal one is not written."""
         file = self.file(paths.STATE)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cmdop_cli.entering import pair_client, stored_tokens
+from cmdop_cli.entering import check_usable, pair_client, stored_tokens
 from cmdop_cli.failures import Code, Failure
 from cmdop_cli.shape import MODES
 from cmdop_cli.state import Identity, Membership, Place
@@ -95,6 +95,7 @@ def gathered(call: "Call", identity: Identity, mode: str, active: Place | None) 
     if not found and problems:
         raise problems[0]
     if not tokens:
+        check_usable(call, identity, mode)
         raise Failure(Code.NO_CREDENTIAL, f"the sign-in of {identity.email} has ended", hint="cmdop login")
     _remember(call, identity, found, is_complete=is_complete)
     rows = Rows([_row(each, is_active=_is_at(active, each)) for each in found])

@@ -18,6 +18,9 @@ Parser = Callable[[Path, bytes], Document]
 
 def parse_json(path: Path, content: bytes) -> Document:
     """Return the object in ``content``; empty, torn, nested beyond reason or duplicated keys are refused."""
+    if not content.strip(b"\0 \t\r\n"):
+        # What a crash leaves where the file system kept the name but not the content.
+        raise _unreadable(path, "it holds nothing but zero bytes" if b"\0" in content else "it is empty")
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as wrong:

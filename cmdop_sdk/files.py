@@ -78,7 +78,7 @@ class PrivateFile:
             except Taken as taken:
                 raise LockedElsewhere(self.path, taken.holder) from None
             except OSError as failure:
-                raise self._refusal("lock", failure) from failure
+                raise self._refusal("write", failure) from failure
             yield LockedFile(self)
 
     def _directories(self) -> Iterator[Path]:
@@ -104,13 +104,13 @@ class PrivateFile:
     def _check_directory(self, path: Path) -> None:
         found = path.lstat()
         if not (stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
-            raise LocalStateError(f"{path} is not a directory", path=path)
+            raise LocalStateError(f"{path} is not a directory", path=path, hint=f"mv {path} {path}.broken")
         self._check(path, found)
 
     def _check_file(self, path: Path, opened: int | None = None) -> None:
         found = path.lstat() if opened is None else os.fstat(opened)
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
-            raise LocalStateError(f"{path} is not a plain file", path=path)
+            raise LocalStateError(f"{path} is not a plain file", path=path, hint=f"mv {path} {path}.broken")
         self._check(path, found, opened)
 
     def _check(self, path: Path, found: os.stat_result, opened: int | None = None) -> None:
@@ -119,7 +119,7 @@ class PrivateFile:
         if not _IS_POSIX:
             return
         if found.st_uid != os.geteuid():
-            raise LocalStateError(f"{path} belongs to another user, which is refused", path=path)
+            raise LocalStateError(f"{path} belongs to another user, which is refused", path=path, hint=f"ls -ld {path}")
         if found.st_mode & 0o077:
             self._tighten(path, found, opened)
 
@@ -141,7 +141,19 @@ class PrivateFile:
         if failure.errno == errno.ELOOP:
             return LocalStateError(f"{self.path} is a link, which is refused", path=self.path, hint=f"rm {self.path}")
         reason = (failure.strerror or str(failure)).lower()
-        return LocalStateError(f"cannot {verb} {self.path}: {reason}", path=self.path)
+        return LocalStateError(f"cannot {verb} {self.path}: {reason}", path=self.path, hint=self._fix(failure))
+
+    def _fix(self, failure: OSError) -> str:
+        """Return what may help where the system refuses: room, rights to what is ours, or another place."""
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"df -h {self.root}"
+        if failure.errno in (errno.EACCES, errno.EPERM):
+            for each in (self.path, *self._directories()):
+                with suppress(OSError):
+                    is_directory = each.is_dir()
+                    if not os.access(each, os.R_OK | os.W_OK | (os.X_OK if is_directory else 0)) and _is_ours(each):
+                        return f"chmod u+rwX {each}"
+        return "export CMDOP_CONFIG_DIR=/some/dir"
 
     @property
     def _remedy(self) -> str:
@@ -222,6 +234,10 @@ class LockedFile:
         # We hold the lock, so nobody is writing: every temporary file of this name was left by a killed process.
         for left in self._file.path.parent.glob(f".{self._file.path.name}.*.tmp"):
             left.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.lstat().st_uid == os.geteuid() if _IS_POSIX else True
 
 
 def _sync_directory(directory: Path) -> None:

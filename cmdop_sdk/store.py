@@ -80,9 +80,14 @@ class Store:
         found = self._read(file)
         return None if found is None else self._with_secrets(*found)
 
-    def tokens(self) -> Iterator[StoredToken | LocalStateError]:
-        """Yield every stored pair in a stable order, and in place of an unusable file what is wrong with it."""
-        for path in sorted(self.root.glob("accounts/*/*/token_*.json")):
+    def tokens(
+        self, account: str = "*", workspace_id: str = "*", mode: str = "*"
+    ) -> Iterator[StoredToken | LocalStateError]:
+        """Yield every stored pair in a stable order, and in place of an unusable file what is wrong with it.
+
+        ``account`` is an ``account_hash``; ``*`` is any.
+        """
+        for path in sorted(self.root.glob(f"accounts/{account}/{workspace_id}/token_{mode}.json")):
             try:
                 found = self._read(PrivateFile(self.root, path, self.warn))
             except LocalStateError as wrong:

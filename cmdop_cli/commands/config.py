@@ -71,6 +71,7 @@ def set_setting(
     if call.is_dry_run:
         fields = {"name": setting, "value": declared.read(value, setting), "origin": paths.CONFIG}
         return Record("setting", fields, _SETTING, identifier="value", planned=True, piped=_SETTING[1:])
+    call.local.check_schema()
     changed = settings.set(setting, value)
     call.change_state(lambda draft: draft.saw_settings(settings.stamp(), settings.document.get("output")))
     call.note(f"{setting} is {'back to what is built in' if unset else 'set'}")

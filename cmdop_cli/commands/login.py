@@ -6,7 +6,7 @@ import typer
 
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
-from cmdop_cli.entering import stored_tokens
+from cmdop_cli.entering import check_usable, stored_tokens, unusable_tokens
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.leaving import Ended, end_pairs, forget_identity, forget_place
 from cmdop_cli.results import Column, Listing, Record
@@ -94,6 +94,7 @@ def logout(
     if resolution.identity is None:
         call.note(f"not signed in (profile {resolution.profile}, mode {resolution.mode})")
         return _listing(call, Ended())
+    call.local.check_schema()
     if everything:
         return _everywhere(call, resolution.identity, resolution)
     return _here(call, resolution.identity, resolution)
@@ -104,6 +105,7 @@ def _everywhere(call: "Call", identity: "Identity", resolution: "Resolution") ->
     if call.is_dry_run:
         return _listing(call, Ended(tokens))
     ended = end_pairs(call, tokens, whole=True)
+    ended.remains += [each.message for each in unusable_tokens(call, identity, resolution.mode)]
     forget_identity(call, identity, resolution.mode)
     call.note(f"signed out {identity.email} at {identity.origin} (mode {resolution.mode})")
     return _listing(call, ended)
@@ -117,6 +119,7 @@ def _here(call: "Call", identity: "Identity", resolution: "Resolution") -> Listi
     chosen = [each for each in tokens if place.ref in (each.workspace_id, each.workspace_slug)]
     others = sorted({each.workspace_slug for each in tokens if each not in chosen})
     if not chosen:
+        check_usable(call, identity, resolution.mode, place if place.id else None)
         raise Failure(
             Code.NO_CREDENTIAL,
             f"not signed in to workspace {place.label} (from {resolution.detail})",

@@ -103,6 +103,7 @@ def forget(ctx: Ctx, profile: Annotated[str, typer.Argument(help="name of the pr
         affects=[f"signed in to {each}, which the server still accepts" for each in workspaces],
     )
     if not call.is_dry_run:
+        call.local.check_schema()
         for token in tokens:
             call.store.forget(token)
         call.change_state(lambda draft: draft.forget_profile(profile))

@@ -11,6 +11,7 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Code, Failure
 from cmdop_cli.results import Column, Listing, Secret, Text
+from cmdop_wire.vocab import Exit
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -42,9 +43,11 @@ def stored_credentials(ctx: Ctx) -> Listing:
 
     call = ctx.call
     rows = [] if call.resolution.key is None else [_key_row(call)]
+    is_complete = True
     for each in call.store.tokens():
         if isinstance(each, LocalStateError):
             call.warn(f"{each.message}{f'; to set it aside: {each.hint}' if each.hint else ''}")
+            is_complete = False
         else:
             rows.append(_token_row(call, each))
     return Listing(
@@ -53,7 +56,8 @@ def stored_credentials(ctx: Ctx) -> Listing:
         columns=COLUMNS,
         piped=(*COLUMNS[1:], COLUMNS[0]),
         identifier="workspace.slug",
-        empty="nothing is stored; sign in with: cmdop login",
+        empty="nothing is stored; sign in with: cmdop login" if is_complete else "",
+        exit_code=Exit.DONE if is_complete else Exit.LOCAL_STATE,
     )
 
 

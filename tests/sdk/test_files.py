@@ -1,5 +1,6 @@
 """Private files: born private, replaced whole or not at all, and nothing hostile is followed, used or destroyed."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -226,6 +227,39 @@ def test_a_file_in_place_of_a_directory_is_refused(root: Path) -> None:
         put(file_in(root), NEW)
 
 
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [(errno.EROFS, "export CMDOP_CONFIG_DIR=/some/dir"), (errno.ENOSPC, "df -h {root}"), (errno.EACCES, None)],
+)
+def test_what_the_system_refuses_comes_with_a_fix(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int, fix: str | None
+) -> None:
+    file = file_in(root)
+    put(file, OLD)
+
+    def refuse(*_: Any, **__: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    for act in (file.read, lambda: put(file, NEW)):
+        with pytest.raises(LocalStateError, match=os.strerror(number).lower()) as caught:
+            act()
+        assert str(file.path) in caught.value.message
+        assert caught.value.hint == (fix or "export CMDOP_CONFIG_DIR=/some/dir").format(root=root)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_file_where_a_directory_should_be_comes_with_a_fix(root: Path, depth: int) -> None:
+    in_the_way = [root.parent, root, root / "accounts"][depth]
+    in_the_way.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    in_the_way.write_bytes(OLD)
+    for act in (file_in(root).read, lambda: put(file_in(root), NEW)):
+        with pytest.raises(LocalStateError, match="not a directory") as caught:
+            act()
+        assert caught.value.hint in (f"mv {in_the_way} {in_the_way}.broken", "export CMDOP_CONFIG_DIR=/some/dir")
+    assert in_the_way.read_bytes() == OLD
+
+
 def test_looser_modes_are_tightened_with_a_warning(root: Path) -> None:
     said: list[str] = []
     put(file_in(root), OLD)
@@ -366,6 +400,7 @@ def test_a_read_only_home_is_read_and_a_write_is_a_plain_error() -> None:
         with pytest.raises(LocalStateError, match=r"cannot write .*: permission denied") as caught:
             put(file, NEW)
         assert caught.value.path == str(file.path)
+        assert caught.value.hint == f"chmod u+rwX {file.root}"
         with pytest.raises(LocalStateError, match="permission denied"):
             put(PrivateFile(file.root, file.root / "other.json"), NEW)
         assert file.read() == OLD
@@ -380,8 +415,9 @@ def test_an_unreadable_file_is_a_plain_error() -> None:
         file = file_in(folder / "cmdop")
         put(file, OLD)
         file.path.chmod(0)
-        with pytest.raises(LocalStateError, match=r"cannot read .*: permission denied"):
+        with pytest.raises(LocalStateError, match=r"cannot read .*: permission denied") as caught:
             file.read()
+        assert caught.value.hint == f"chmod u+rwX {file.path}"
 
     unprivileged(act)
 
