@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import sys
 from base64 import b64encode
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmdop_cli.descriptors import Sink, pieces
 from cmdop_cli.failures import Failure, document
@@ -19,8 +18,7 @@ from cmdop_sdk.stream import OnNotice
 CAPTURED = 8 * 1024 * 1024  # bytes of each stream that a record holds; the rest is read and left out
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What is to be run. ``timeout`` is in seconds; ``is_shell`` hands the words to a shell as one text."""
 
     argv: tuple[str, ...]

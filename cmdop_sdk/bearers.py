@@ -1,7 +1,6 @@
 """What a stream shows to the relay: a key, or an access token that is refreshed over HTTP only when it must be."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Unpack
 
 from cmdop_sdk.auth import KeyCredential, Refresh, Secret, TokenPair, TokenSource, not_ours
 from cmdop_sdk.errors import AuthenticationError
@@ -10,8 +9,7 @@ if TYPE_CHECKING:
     from cmdop_sdk.client import Options
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """A credential to show now; ``expires_at`` (Unix seconds) is when a fresh one must have been shown, if ever."""
 
     secret: Secret

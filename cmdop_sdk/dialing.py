@@ -10,9 +10,8 @@ import logging
 import random
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from cmdop_sdk import websocket
@@ -47,16 +46,14 @@ CLOSING = 2.0  # seconds that a peer has to answer a close
 _QUIET = logging.Logger("cmdop_sdk.websocket", logging.CRITICAL + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+class Purpose(NamedTuple):
     """What a stream is opened for: ``right`` (such as ``session.operate``) on a machine, by any of its names."""
 
     machine: str
     right: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ticketed:
+class Ticketed(NamedTuple):
     """A ticket, and where it is taken."""
 
     secret: Secret
@@ -70,8 +67,7 @@ OnMessage = Callable[[bytearray | bytes], None]
 OnLost = Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where streams are opened: the origin that the credential belongs to (D-23), and whom to believe there."""
 
     origin: str

@@ -3,7 +3,7 @@
 The close code of the websocket speaks for a reason that a newer relay made up.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cmdop_sdk.errors import CMDOPError, LocalCode, StreamClosed
 from cmdop_wire.frames import CloseCode
@@ -14,8 +14,7 @@ LOST = 1006  # RFC 6455 §7.1.5: gone without a word
 RESUMABLE = frozenset({LOST, 1005, CloseCode.GOING_AWAY, 1011, 1012, 1013, 1014, CloseCode.UNAVAILABLE})
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
+class _End(NamedTuple):
     code: str
     sentence: str
     hint: str = ""

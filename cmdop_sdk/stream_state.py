@@ -5,8 +5,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmdop_sdk import stream_ends
 from cmdop_sdk.errors import CMDOPError, MachineRefused, UnexpectedAnswer, error_from_code
@@ -25,16 +24,14 @@ _OPEN = _ALWAYS | {Kind.OUTPUT, Kind.ERROR, Kind.END, Kind.WINDOW, Kind.EXIT, Ki
 _SESSION_ENDS = frozenset({"ended", "exited", "closed"})  # which is how watching it ends, too
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """Bytes of the far side; ``kind`` is OUTPUT or ERROR. ``data`` is a view: ``bytes(data)`` to keep it."""
 
     kind: Kind
     data: memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A word on the way, for a person: ``waiting_for_approval``, ``machine_lost``, ``reconnecting``, ``resumed``."""
 
     code: str

@@ -6,9 +6,8 @@ the words. Every data byte has an offset, so that one which comes twice after a 
 """
 
 import struct
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 PROTOCOL = "cmdop.v1"  # the websocket subprotocol
 VERSION = 1
@@ -55,8 +54,7 @@ class Kind(IntEnum):
 DATA = frozenset({Kind.INPUT, Kind.OUTPUT, Kind.ERROR})
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Every limit of the protocol, in one place; sizes in bytes, times in seconds."""
 
     frame: int = 256 * 1024  # a whole frame
@@ -98,13 +96,15 @@ class Malformed(ValueError):
     """The bytes are no frame, or a frame that this side must not get; ends the connection with 4400."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame; ``body`` is the raw bytes after the header."""
 
     kind: Kind
     channel: int
-    body: bytes | memoryview = field(default=b"", repr=False)
+    body: bytes | memoryview = b""
+
+    def __repr__(self) -> str:
+        return f"Frame({self.kind.name} on {self.channel}, {len(self.body)} bytes)"
 
 
 def encode(kind: Kind, channel: int, body: bytes | memoryview = b"") -> bytes:
