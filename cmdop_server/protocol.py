@@ -1,8 +1,9 @@
-"""uvicorn's HTTP protocol with two bounds that it lacks: how large a request's head is, and how long it takes."""
+"""uvicorn's protocols with bounds that they lack: how large a head is, how long it takes, who is waited for."""
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from cmdop_server.limits import HEAD_BYTES, HEAD_SECONDS
 
@@ -58,3 +59,27 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         if self._in_head and not self.transport.is_closing():
             self.transport.close()
+
+
+class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Leaves whoever does not read: a transport that is closed waits for ever for a peer to take what is on its way."""
+
+    _leaving: asyncio.TimerHandle | None = None
+
+    def keepalive_timeout(self) -> None:
+        """Drop a peer that did not answer a ping; it will not answer a farewell either."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    async def run_asgi(self) -> None:
+        """Serve, then give the peer as long to take the last of it as it has to answer a close."""
+        await super().run_asgi()
+        if not self.disconnected:
+            self._leaving = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nobody any more."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        super().connection_lost(exc)

@@ -14,8 +14,9 @@ from django.db import connection
 from cmdop_server.asgi import application, django_application, relay_application, worker_application
 from cmdop_server.config import Config
 from cmdop_server.limits import BACKLOG, KEEP_ALIVE_SECONDS
-from cmdop_server.protocol import BoundedHttpProtocol
+from cmdop_server.protocol import BoundedHttpProtocol, BoundedWebSocketProtocol
 from cmdop_server.refusal import Refusal
+from cmdop_wire.frames import LIMITS
 
 if TYPE_CHECKING:
     from cmdop_server.tls import Tls
@@ -79,7 +80,8 @@ def make_server(config: Config, tls: "Tls | None", on_ready: Callable[[], None],
             ROLES[role],
             loop="uvloop",
             http=BoundedHttpProtocol,
-            ws="websockets-sansio",
+            ws=BoundedWebSocketProtocol,
+            ws_max_size=LIMITS.frame,
             ws_per_message_deflate=False,
             lifespan="off" if role == "worker" else "on",
             log_config=None,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -40,7 +41,7 @@ class Relay:
         self._version = version
         self._public_host = public_host
         self._proxies = proxies
-        self._doorway = Doorway(self.hub, settings.DATA_DIR)
+        self._doorway = Doorway(settings.DATA_DIR, partial(apply, self.hub))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

@@ -140,15 +140,26 @@ class Client:
         if holder is not None:
             self.hub.finish(holder, "taken_over" if take_over else "lost", CloseCode.CONFLICT)
             await self.hub.records.flush()  # its row must have ended before the next one can begin
-        # The row is what competing openers meet: one active session a machine, also across relays (D-26).
-        await ask(
-            authority.begin_session,
-            self.caller,
-            admitted.machine_id,
-            stream.id,
-            resume=stream.resume_secret,
-            taken_over_from=holder.id if holder is not None and take_over else None,
-        )
+        taken_over_from = holder.id if holder is not None and take_over else None
+
+        async def begin() -> None:
+            # The row is what competing openers meet: one active session a machine, also across relays (D-26).
+            await ask(
+                authority.begin_session,
+                self.caller,
+                admitted.machine_id,
+                stream.id,
+                resume=stream.resume_secret,
+                taken_over_from=taken_over_from,
+            )
+
+        try:
+            await begin()
+        except Refused as refusal:
+            if refusal.code is not ErrorCode.SESSION_CONFLICT or admitted.machine_id in self.hub.leases:
+                raise
+            await self.hub.records.flush()  # an end that waits to be written frees the machine already
+            await begin()
 
     async def _is_alive(self, holder: Stream) -> bool:
         if holder.link is None or self.hub.links.get(holder.machine_id) is not holder.link:

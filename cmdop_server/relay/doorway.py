@@ -8,13 +8,11 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from cmdop_server.relay.cuts import Cut, cut_from
-from cmdop_server.relay.fence import apply
-from cmdop_server.relay.hub import Hub
 
 NAME = "relay.sock"
 LONGEST_LINE = 4096
@@ -36,11 +34,11 @@ def short_path(directory: Path) -> Iterator[str]:
 
 
 class Doorway:
-    """The relay's end of the socket."""
+    """The relay's end of the socket; ``apply`` makes a cut that came through it."""
 
-    def __init__(self, hub: Hub, directory: Path) -> None:
-        self._hub = hub
+    def __init__(self, directory: Path, apply: Callable[[Cut], Awaitable[object]]) -> None:
         self._directory = directory
+        self._apply = apply
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -64,7 +62,7 @@ class Doorway:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ValueError, ConnectionError):
             while line := await reader.readline():
-                await apply(self._hub, cut_from(json.loads(line)))
+                await self._apply(cut_from(json.loads(line)))
                 writer.write(b'{"ok": true}\n')
                 await writer.drain()
         writer.close()

@@ -37,7 +37,6 @@ class AgentLink:
         self.streams: dict[int, Stream] = {}
         self.surviving: set[str] = set()  # streams that the machine kept across its links
         self._next_number = 1
-        self._released: set[int] = set()  # numbers whose late frames are dropped
         self._probes: dict[str, asyncio.Future[None]] = {}
 
     def add(self, stream: "Stream") -> int:
@@ -52,8 +51,7 @@ class AgentLink:
 
     def release(self, number: int) -> None:
         """Forget a channel; what the machine still sends on it is dropped."""
-        if self.streams.pop(number, None) is not None:
-            self._released.add(number)
+        self.streams.pop(number, None)
 
     async def probe(self) -> bool:
         """Ask whether the machine is there, and tell whether it answered within three seconds (D-5)."""
@@ -91,7 +89,7 @@ class AgentLink:
     def _take_for(self, frame: Frame) -> None:
         stream = self.streams.get(frame.channel)
         if stream is None:
-            if frame.channel not in self._released:
+            if frame.channel >= self._next_number:
                 # A label that is not this machine's: a hostile agent, or a broken one (security.md, Streams).
                 raise Malformed("a frame for a channel that this link does not have")
             return
@@ -99,7 +97,9 @@ class AgentLink:
             self.hub.opened(stream, frame)
             return
         stream.from_machine(frame)
-        if frame.kind is Kind.REFUSED:
+        if stream.is_overrun:
+            self.hub.finish(stream, "slow", CloseCode.SLOW)
+        elif frame.kind is Kind.REFUSED:
             self.hub.refused(stream, frame)
         elif frame.kind is Kind.EXIT and stream.is_over:
             self.hub.exited(stream)

@@ -49,6 +49,7 @@ class Records:
         self._writes: deque[tuple[Callable[[], None], str]] = deque()
         self._waiting: Counter[str] = Counter()  # how much of what machines tell at will is queued, by machine id
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()  # so that ``flush`` also waits for what somebody else is writing
 
     def heartbeat(self, machine_id: str, body: dict[str, Any]) -> None:
         """Note that a machine is there; the newest wins."""
@@ -126,7 +127,11 @@ class Records:
             await asyncio.sleep(PAUSE)
 
     async def flush(self) -> None:
-        """Write what is queued now."""
+        """Write what is queued now; on return it is written, or cannot be for the moment."""
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         beats, self._beats = self._beats, {}
         if beats:
             with contextlib.suppress(Exception):

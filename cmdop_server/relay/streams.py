@@ -66,6 +66,7 @@ class Stream:
         self.number: int | None = None
         self.is_opened = False
         self.is_over = False
+        self.is_overrun = False  # the operator grants more than they read
         self.lost_at: float | None = None  # loop time when the operator's socket went without a close
         self.end_reason = ""
         self.exit: dict[str, object] = {}
@@ -120,7 +121,7 @@ class Stream:
     def _to_operator(self, kind: Kind, body: bytes | memoryview) -> None:
         socket = self.operator.socket
         if socket is not None and not self.operator.is_fenced and not socket.put(frames.encode(kind, STREAM, body)):
-            self.operator.end("slow", CloseCode.SLOW)
+            self.is_overrun = True
 
     def _remember(self, data: bytes) -> None:
         self._context.append(data)

@@ -70,6 +70,17 @@ def test_a_second_operator_is_refused_and_told_who_has_it(world: World, machine:
     assert asyncio.run(play()) == "taken_over"
 
 
+def test_a_clean_close_frees_the_machine_at_once(world: World, machine: Machine) -> None:
+    async def play() -> None:
+        for _ in range(4):  # faster than ends are written down
+            async with stream(world, world.token("member"), **SHELL):
+                pass
+            async with stream(world, world.token("admin"), **SHELL):
+                pass
+
+    asyncio.run(play())
+
+
 def test_an_observer_sees_and_has_no_effect_whatever_they_send(world: World, machine: Machine, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     chance = random.Random(7)
