@@ -21,7 +21,7 @@ check: .venv/dev.stamp    ## Check format, lint, types, import contracts and gen
 fmt: .venv/dev.stamp      ## Format the code and mend what lint can mend.
 	@$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format .
 bench: .venv/dev.stamp    ## Compare with rivals, side by side on this machine.
-	@$(BIN)/python -m bench.startup
+	@$(BIN)/python -m bench.startup && $(BIN)/python -m bench.revocation
 docs: .venv/dev.stamp     ## Write docs/reference and completions from the code.
 	@$(BIN)/python -m docs.generate
 lock: .venv/dev.stamp     ## Pin the newest allowed dependencies with hashes; one resolution, three files.

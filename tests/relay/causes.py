@@ -13,8 +13,6 @@ from tests.browsing import Browser, Form
 from tests.relay.seats import Seat
 from tests.world import PASSWORD, World
 
-SOON = 5.0  # seconds until the clock strikes: enough to show a credential once more
-
 
 @dataclass(frozen=True)
 class Held:
@@ -52,11 +50,11 @@ class Cause:
 
 @dataclass(frozen=True)
 class Clock:
-    """One end that comes by itself: ``let`` it come soon, and return what to show for the seat, and when it comes."""
+    """One end that comes by itself: ``let`` it come in some seconds; it returns what to show for the seat, and when."""
 
     name: str
     hold: Callable[[World], Held]
-    let: Callable[[World, Machine, Held, Seat], tuple[str, float]]
+    let: Callable[[World, Machine, Held, Seat, float], tuple[str, float]]
     reason: str
 
 
@@ -189,23 +187,23 @@ CAUSES = [
 # -- what the clock does ----------------------------------------------------------------------------------------------
 
 
-def end_key(world: World, _: Machine, held: Held, __: Seat) -> tuple[str, float]:
+def end_key(world: World, _: Machine, held: Held, __: Seat, seconds: float) -> tuple[str, float]:
     """Let the key end."""
-    return held.text, world.server.backstage("tests.relay.ageing:key_ends_in", key=held.key, seconds=SOON)
+    return held.text, world.server.backstage("tests.relay.ageing:key_ends_in", key=held.key, seconds=seconds)
 
 
-def end_sign_in(world: World, _: Machine, held: Held, __: Seat) -> tuple[str, float]:
+def end_sign_in(world: World, _: Machine, held: Held, __: Seat, seconds: float) -> tuple[str, float]:
     """Let the sign-in reach its absolute end; its token would be good for longer."""
-    here = {"sign_in": held.sign_in, "seconds": SOON}
+    here = {"sign_in": held.sign_in, "seconds": seconds}
     return held.text, world.server.backstage("tests.relay.ageing:sign_in_ends_in", **here)
 
 
-def miss(world: World, machine: Machine, held: Held, seat: Seat) -> tuple[str, float]:
+def miss(world: World, machine: Machine, held: Held, seat: Seat, seconds: float) -> tuple[str, float]:
     """Let it be almost a minute since the token ended that was shown last, by way of a ticket."""
     place = f"{acme(world)}/machines/{'web-2' if seat.name == 'observer' else machine.id}/ticket"
     made = world.api(held.text).post(place, json={"right": seat.right})
     ticket = made.raise_for_status().json()["secret"]
-    return ticket, world.server.backstage("tests.relay.ageing:ticket_is_late_in", ticket=ticket, seconds=SOON)
+    return ticket, world.server.backstage("tests.relay.ageing:ticket_is_late_in", ticket=ticket, seconds=seconds)
 
 
 CLOCKS = [

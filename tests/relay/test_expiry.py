@@ -14,6 +14,7 @@ from tests.relay.causes import CLOCKS, Clock, acme
 from tests.relay.seats import GENEROUS, Seat, is_alive, seated, stream
 from tests.world import World
 
+SOON = 5.0  # seconds until the clock strikes: enough to show a credential once more
 CONCERNED = ("operator", "observer", "command")
 pytestmark = [pytest.mark.both, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -30,10 +31,10 @@ def test_what_has_its_time_ends_its_streams_then_and_not_before(
             seats = await stack.enter_async_context(seated(world, held.text, world.token("admin")))
             due = {}
             for name in CONCERNED:  # the relay learns of the end when the credential is shown again …
-                text, due[name] = await asyncio.to_thread(clock.let, world, machines[0], held, seats[name])
+                text, due[name] = await asyncio.to_thread(clock.let, world, machines[0], held, seats[name], SOON)
                 await seats[name].show(text)
             late = Seat("late", None, "command.execute")  # type: ignore[arg-type] # it is opened with what it shows
-            text, due["late"] = await asyncio.to_thread(clock.let, world, machines[1], held, late)
+            text, due["late"] = await asyncio.to_thread(clock.let, world, machines[1], held, late, SOON)
             late.stream = await stack.enter_async_context(stream(world, text, **command))  # … or for the first time
             stack.push_async_callback(late.leave)
             late.watch()
@@ -56,7 +57,7 @@ def test_a_stream_that_shows_a_fresh_token_in_time_goes_on(world: World, machine
     async def play() -> None:
         async with seated(world, held.text, world.token("admin")) as seats:
             for name in CONCERNED:
-                text, _ = await asyncio.to_thread(missed.let, world, machines[0], held, seats[name])
+                text, _ = await asyncio.to_thread(missed.let, world, machines[0], held, seats[name], SOON)
                 await seats[name].show(text)
             for name in ("operator", "observer"):
                 await seats[name].show(held.text)
