@@ -12,11 +12,11 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from cmdop_cli import command_pages, pages
+from cmdop_cli import command_pages, complaints, pages
 from cmdop_cli.catalog import CATALOG, PROGRAM, ROOT, Foreign, Noun, Row
 from cmdop_cli.context import Call, Ctx
 from cmdop_cli.declare import declared
-from cmdop_cli.failures import Code, Failure, usage
+from cmdop_cli.failures import usage
 from cmdop_cli.options import GLOBAL_OPTIONS, GlobalOption
 
 
@@ -108,7 +108,11 @@ class Command(TyperCommand):
             args, is_bare = self._without_bare_workspace(args)
             if is_bare and not ctx.resilient_parsing:
                 ctx.obj.bare_workspace = True
-        return super().parse_args(ctx, args)
+        ctx.allow_extra_args = True  # complained about here, in our words
+        extra = super().parse_args(ctx, args)
+        if extra and not ctx.resilient_parsing:
+            raise complaints.too_many(ctx, extra)
+        return extra
 
     def _without_bare_workspace(self, args: list[str]) -> tuple[list[str], bool]:
         takes_value = {
@@ -215,13 +219,8 @@ class Group(TyperGroup):
             found = extensions.find(name)
             if found is not None:
                 return ForeignCommand(name, lambda call, args: extensions.run(found, call, args), "")
-        path = ctx.command_path
-        hint = suggestion(name, [*self.rows, *(extensions.names() if ctx.parent is None else ())])
-        if hint:
-            fix = f"{path} {hint}" if self._is_verb(hint) else f"{path} {hint} --help"
-        else:
-            fix = "cmdop --version" if ctx.parent is None and name == "version" else f"{path} --help"
-        raise Failure(Code.USAGE, f"{name} is no command of {path}", hint=fix)
+        near = suggestion(name, [*self.rows, *(extensions.names() if ctx.parent is None else ())])
+        raise complaints.unknown_command(ctx.command_path, name, near, runs=self._is_verb(near))
 
     def _is_verb(self, name: str) -> bool:
         entry = self.rows.get(name)
@@ -319,15 +318,4 @@ def run(arguments: list[str], call: Call) -> Any:
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as wrong:
-        raise _usage_failure(wrong) from None
-
-
-def _usage_failure(wrong: typer.TyperException) -> Failure:
-    context = getattr(wrong, "ctx", None)
-    message = wrong.format_message().replace("'", "").rstrip(".")
-    near = getattr(wrong, "possibilities", None) or ()
-    if near:
-        message = f"no such option: {getattr(wrong, 'option_name', '')}"
-    path = context.command_path if context is not None else PROGRAM
-    hint = f"{path} {next(iter(near))}" if near else f"{path} --help"
-    return Failure(Code.USAGE, message[:1].lower() + message[1:], hint=hint)
+        raise complaints.usage_failure(wrong, call) from None

@@ -185,7 +185,7 @@ CATALOG: dict[str, Row] = {
             "options": Verb("The options that every command takes.", "topics:options"),
         },
         word="TOPIC",
-        more="Help on a command: cmdop help COMMAND",
+        more="Help on a command: cmdop COMMAND --help",
     ),
 }
 PROGRAM = "cmdop"

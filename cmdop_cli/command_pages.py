@@ -16,10 +16,9 @@ def command_page(command: Any, context: Any) -> str:
     arguments = [each for each in command.params if isinstance(each, TyperArgument) and not each.hidden]
     options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
     rest = command.declared.rest
-    words = [context.command_path, *usage_slots(arguments, options, rest)]
     terms = [*((argument_name(each), each.help or "") for each in arguments), *([rest] if rest else [])]
     parts = [
-        _wrapped(f"Usage: {' '.join(words)}", indent=len("Usage: ")),
+        _wrapped(f"Usage: {usage_line(command, context.command_path)}", indent=len("Usage: ")),
         *(textwrap.fill(paragraph, WIDTH) for paragraph in prose),
         section("Arguments", terms),
         section("Options", [(option_term(each), option_sentence(each)) for each in options]),
@@ -27,6 +26,13 @@ def command_page(command: Any, context: Any) -> str:
         "The options that every command takes: cmdop help options",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def usage_line(command: Any, path: str) -> str:
+    """Return how a command is written, from its name on."""
+    arguments = [each for each in command.params if isinstance(each, TyperArgument) and not each.hidden]
+    options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
+    return " ".join([path, *usage_slots(arguments, options, command.declared.rest)])
 
 
 def split_help(text: str) -> tuple[list[str], list[str]]:

@@ -249,6 +249,11 @@ def test_an_extension_never_gets_a_key_on_its_line(cmdop: Cmdop, tmp_path: Path)
         (["workspace", "list", "--output", "yaml"], "cmdop help options"),
         (["audit", "list", "--limit", "x"], "cmdop help options"),
         (["helo"], "cmdop hello"),
+        (["workspace", "list", "--limti", "3", "-q"], "cmdop workspace list --limit 3 -q"),
+        (["auth", "create-key", "--nam=it", "--json"], "cmdop auth create-key --name=it --json"),
+        (["connect", "sessions", "--days", "3"], "cmdop connect sessions --help"),
+        (["workspace", "list", "--ys"], "cmdop workspace list --help"),
+        (["help", "exit-code"], "cmdop help exit-codes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -258,7 +263,36 @@ def test_a_typo_gets_the_nearest_suggestion_and_runs_nothing(
     extension(tmp_path / "bin", "hello")
     ran = cmdop.with_(PATH=f"{tmp_path}/bin").here(*line)
     assert (ran.code, ran.out) == (Exit.USAGE, "")
-    assert ran.err.splitlines()[-1] == f"fix: {hint}"
+    if "--json" not in line:
+        assert ran.err.splitlines()[-1] == f"fix: {hint}"
+    else:
+        assert ran.error["hint"] == hint
+
+
+COMPLAINTS = {
+    "workspace list x": "cmdop workspace list takes no words after it, such as x",
+    "workspace use a b c": "b c is more than cmdop workspace use takes",
+    "workspace list --nosuch": "there is no option --nosuch of cmdop workspace list",
+    "-x": "there is no option -x of cmdop",
+    "workspace list --limit": "--limit needs a value",
+    "config list --show-origin=3": "--show-origin takes no value",
+    "auth create-key": "cmdop auth create-key needs --name NAME: what the key is called; unique among your live keys",
+    "workspace set-role ann@acme.test": "cmdop workspace set-role needs ROLE: owner, admin, member or guest",
+    "connect logs --lines x": "--lines is a whole number from 0",
+    "connect logs --lines -3": "--lines is a whole number from 0",
+    "workspace xyzzy": "xyzzy is no command of cmdop workspace",
+    "help xyzzy": "xyzzy is no topic, and no command",
+}
+
+
+@pytest.mark.parametrize(("line", "what"), COMPLAINTS.items(), ids=list(COMPLAINTS))
+def test_complaints_are_in_the_house_s_words(cmdop: Cmdop, line: str, what: str) -> None:
+    ran = cmdop.here(*line.split())
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    said = ran.err.splitlines()
+    assert said[0] == f"error: {what}"
+    assert said[-1].startswith("fix: cmdop ")
+    assert not [each for each in said[1:-1] if not each.startswith("why: ")]
 
 
 # -- the pieces ----------------------------------------------------------------------------------------------------

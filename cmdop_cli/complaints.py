@@ -1,0 +1,120 @@
+"""What is wrong with a line, in the house's words: what, why, fix. Typer says it in its own, and those never show.
+
+Its exceptions have no public names; each kind is known by what it carries.
+"""
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperArgument
+
+from cmdop_cli.catalog import PROGRAM, Noun, row
+from cmdop_cli.command_pages import argument_name, option_term, usage_line
+from cmdop_cli.failures import Code, Failure
+from cmdop_cli.options import SPELLED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cmdop_cli.context import Call
+
+
+def usage_failure(wrong: typer.TyperException, call: "Call") -> Failure:
+    """Return what Typer complains about as a usage failure (exit 2)."""
+    context = getattr(wrong, "ctx", None)
+    path = context.command_path if context is not None else _path(call)
+    parameter, option = getattr(wrong, "param", None), getattr(wrong, "option_name", None)
+    if hasattr(wrong, "possibilities"):
+        return _unknown_option(path, str(option), context, call)
+    if option is not None:
+        meant = SPELLED.get(option)
+        takes_none = "not take" in wrong.format_message()
+        return Failure(
+            Code.USAGE,
+            f"{option} {'takes no value' if takes_none else 'needs a value'}",
+            why=f"{option}{f' {meant.metavar}' if meant.metavar else ''}: {meant.help}" if meant else "",
+            hint=f"{path} --help" if meant is None else "cmdop help options",
+        )
+    if parameter is not None and hasattr(wrong, "param_type"):
+        return Failure(
+            Code.USAGE, f"{path} needs {_spelled(parameter, full=True)}: {parameter.help}", hint=f"{path} --help"
+        )
+    if parameter is not None:
+        return Failure(Code.USAGE, f"{_spelled(parameter)} {_wanted(parameter, wrong)}", hint=f"{path} --help")
+    message = wrong.format_message().replace("'", "").rstrip(".")
+    return Failure(Code.USAGE, message[:1].lower() + message[1:], hint=f"{path} --help")
+
+
+def too_many(context: Any, extra: "Sequence[str]") -> Failure:
+    """Return the refusal of words that are more than a command takes."""
+    path, words = context.command_path, " ".join(extra)
+    takes_any = any(isinstance(each, TyperArgument) for each in context.command.params)
+    message = f"{words} is more than {path} takes" if takes_any else f"{path} takes no words after it, such as {words}"
+    return Failure(Code.USAGE, message, why=f"its usage is {usage_line(context.command, path)}", hint=f"{path} --help")
+
+
+def unknown_command(path: str, name: str, near: str, *, runs: bool) -> Failure:
+    """Return the refusal of a word that is no command of ``path``; ``near`` is one, and ``runs`` as it stands."""
+    is_help, is_root = path == f"{PROGRAM} help", path == PROGRAM
+    what = "no topic, and no command" if is_help else f"no command of {path}"
+    fix = f"{path} {near}" if near and runs else f"{path} {near} --help" if near else f"{path} --help"
+    if is_root and name == "version":
+        fix = f"{PROGRAM} --version"
+    return Failure(Code.USAGE, f"{name} is {what}", why=f"the nearest is {near}" if near else "", hint=fix)
+
+
+def _unknown_option(path: str, option: str, context: Any, call: "Call") -> Failure:
+    """Return the refusal; its fix is the whole line with the nearest option in place of the unknown one.
+
+    Typer's own idea of near is not taken: to it, any two short options are alike, and --yes is one of them.
+    """
+    from difflib import get_close_matches
+
+    known = {each for parameter in (context.command.params if context else ()) for each in parameter.opts}
+    names = {each.lstrip("-"): each for each in (*SPELLED, *known) if each.startswith("--")}
+    near = [names[each] for each in get_close_matches(option.lstrip("-"), names, n=1, cutoff=0.65)]
+    if not near or near == ["--yes"]:
+        return Failure(Code.USAGE, f"there is no option {option} of {path}", hint=f"{path} --help")
+    line = [_respelled(word, option, near[0]) for word in call.arguments]
+    return Failure(
+        Code.USAGE,
+        f"there is no option {option} of {path}",
+        why=f"the nearest is {near[0]}",
+        hint=shlex.join([PROGRAM, *line]),
+    )
+
+
+def _respelled(word: str, wrong: str, right: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{right}{equals}{value}" if name == wrong else word
+
+
+def _spelled(parameter: Any, *, full: bool = False) -> str:
+    if isinstance(parameter, TyperArgument):
+        return argument_name(parameter)
+    return option_term(parameter) if full else str(parameter.opts[0])
+
+
+def _wanted(parameter: Any, wrong: typer.TyperException) -> str:
+    """Return what a value should have been."""
+    least, most = getattr(parameter.type, "min", None), getattr(parameter.type, "max", None)
+    choices = getattr(parameter.type, "choices", None)
+    if choices:
+        return f"is one of {', '.join(str(choice) for choice in choices)}"
+    if "int" in getattr(parameter.type, "name", ""):
+        bounds = f" from {least}" * (least is not None) + f" to {most}" * (most is not None)
+        return f"is a whole number{bounds}"
+    message = str(getattr(wrong, "message", "")).replace("'", "").rstrip(".")
+    return f"cannot be that: {message[:1].lower()}{message[1:]}"
+
+
+def _path(call: "Call") -> str:
+    """Return the command of a line that was not read to its end."""
+    words: tuple[str, ...] = ()
+    for word in call.arguments:
+        if row((*words, word)) is not None:
+            words = (*words, word)
+        elif words and not isinstance(row(words), Noun):
+            break
+    return " ".join([PROGRAM, *words])
