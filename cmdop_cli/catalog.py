@@ -56,7 +56,14 @@ CATALOG: dict[str, Row] = {
             "create": Verb("Create a workspace, with you as its owner.", "workspace_life:create"),
             "show": Verb("Show one workspace in full.", "workspace_life:show"),
             "update": Verb("Change what a workspace is called.", "workspace_life:update"),
-            "settings": Verb("Show or change what belongs to the workspace.", "workspace_settings:settings"),
+            "settings": Noun(
+                "What belongs to the workspace, and what new machines start with.",
+                {
+                    "show": Verb("Show what belongs to the workspace.", "workspace_settings:show"),
+                    "set": Verb("Change what belongs to the workspace.", "workspace_settings:change"),
+                },
+                alone="show",
+            ),
             "members": Verb("List the members of the workspace.", "workspace_people:members"),
             "set-role": Verb("Give a member another role.", "workspace_people:set_role"),
             "remove": Verb("Remove a member from the workspace.", "workspace_people:remove"),

@@ -49,8 +49,13 @@ def noun_page(noun: Noun, path: str) -> str:
 
 def _without_a_command(noun: Noun, path: str) -> list[tuple[str, str]]:
     """Return what a noun means alone, and with a first word that is no command of it."""
-    meant = [(path, noun.alone), (f"{path} {noun.other}", noun.otherwise)]
-    return [(line, f"{noun.verbs[verb].summary} ({path} {verb} --help)") for line, verb in meant if verb is not None]
+    terms = []
+    for line, verb in ((path, noun.alone), (f"{path} {noun.other}", noun.otherwise)):
+        if verb is not None and noun.verbs[verb].hidden:
+            terms.append((line, f"{noun.verbs[verb].summary} ({path} {verb} --help)"))
+        elif verb is not None:
+            terms.append((line, f"the same as {path} {verb}{line.removeprefix(path)}"))
+    return terms
 
 
 def global_options() -> str:

@@ -1,4 +1,4 @@
-"""``cmdop workspace settings [show|set KEY=VALUE…]``: the workspace's own fields and what new machines start with."""
+"""``cmdop workspace settings show | set``: the workspace's own fields and what new machines start with."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmdop_cli.context import Ctx
-from cmdop_cli.declare import Declared, verb
+from cmdop_cli.declare import verb
 from cmdop_cli.failures import usage
 from cmdop_cli.results import Column, Record
 from cmdop_wire.vocab import GateMode
@@ -22,34 +22,34 @@ COLUMNS = tuple(Column(name, name.replace("_", " ")) for name in (*OWN, *ONBOARD
 
 
 @verb(needs="workspace")
-def settings(
-    ctx: Ctx,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[show|set KEY=VALUE…]", help=f"keys: {', '.join((*OWN, *ONBOARDING))}"),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would change; change nothing")] = False,
-) -> Record:
-    """Show or change what belongs to the workspace.
+def show(ctx: Ctx) -> Record:
+    """Show what belongs to the workspace.
 
-    Beside its names: what a new machine starts with. auto_tags is a list such as env=prod,role=web, name_pattern is
-    made of ${hostname} and ${short_id}, gate_mode is default, strict or bypass, gate_rules is a JSON list.
+    Its names, and what a new machine starts with: tags, the pattern of its name, the mode and rules of its gate.
 
     cmdop workspace settings
-    cmdop workspace settings set timezone=Europe/Berlin gate_mode=strict
+    cmdop workspace settings show --json
     """
-    call = ctx.call
-    act, *pairs = words or ["show"]
-    if act == "show" and not pairs:
-        return _shown(*call.ask(_asked))
-    if act != "set" or not pairs:
-        raise usage("settings takes show, or set with one or more KEY=VALUE", hint="cmdop workspace settings --help")
+    return _shown(*ctx.call.ask(_asked))
+
+
+@verb(needs="workspace", mutates=True)
+def change(
+    ctx: Ctx,
+    pairs: Annotated[list[str], typer.Argument(metavar="KEY=VALUE", help=f"keys: {', '.join((*OWN, *ONBOARDING))}")],
+) -> Record:
+    """Change what belongs to the workspace.
+
+    auto_tags is a list such as env=prod,role=web, name_pattern is made of ${hostname} and ${short_id}, gate_mode is
+    default, strict or bypass, gate_rules is a JSON list. What a machine starts with changes for new machines only.
+
+    cmdop workspace settings set timezone=Europe/Berlin gate_mode=strict
+    cmdop workspace settings set auto_tags=env=prod,role=web --dry-run
+    """
     changes = _changes(pairs)
-    call.is_dry_run = dry_run
-    call.begin(Declared("workspace", mutates=True), call.path)
-    if dry_run:
-        return _shown(*call.ask(_asked), changes)
-    return _changed(call, changes)
+    if ctx.call.is_dry_run:
+        return _shown(*ctx.call.ask(_asked), changes)
+    return _changed(ctx.call, changes)
 
 
 async def _asked(client: "AsyncCMDOPClient") -> "tuple[Workspace, Onboarding]":

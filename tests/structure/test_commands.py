@@ -23,7 +23,7 @@ IDS = [" ".join(words) for words in VERBS]
 # Reviewed by hand: what changes nothing, here or at the server. Everything else must be stopped by CMDOP_READONLY.
 READING = {
     "whoami", "status", "prompt", "completion", "demo",
-    "workspace list", "workspace current", "workspace show", "workspace members",
+    "workspace list", "workspace settings show", "workspace current", "workspace show", "workspace members",
     "auth list-keys", "auth show-key", "auth status", "auth token", "audit list", "audit head",
     "connect list", "connect show", "connect observe", "connect get", "connect sessions", "connect workspace list",
     "connect workspace sync", "connect join-token list", "connect status", "connect logs", "connect permissions list",
@@ -32,7 +32,7 @@ READING = {
     "help exit-codes", "help environment", "help output", "help resolution", "help options",
 }  # fmt: skip
 # They read without their argument and change with it, or begin and end a credential: they check for themselves.
-BOTH = {"mode", "workspace settings", "login", "logout", "auth login", "auth logout"}
+BOTH = {"mode", "login", "logout", "auth login", "auth logout"}
 LOCAL_READING = [
     ["workspace", "current"], ["workspace", "current", "--why"], ["mode"], ["profile", "list"], ["config", "list"],
     ["config", "list", "--show-origin"], ["config", "get", "output"], ["config", "path"], ["config", "validate"],
@@ -137,7 +137,8 @@ def test_readonly_stops_every_change_before_anything_is_sent(
     write(isolated, state())
     required = {
         "workspace create": ["Acme"], "workspace use": ["beta"], "workspace switch": ["beta"],
-        "workspace set-role": ["a@b.test", "guest"], "workspace remove": ["a@b.test"],
+        "workspace set-role": ["a@b.test", "guest"], "workspace settings set": ["timezone=UTC"],
+        "workspace remove": ["a@b.test"],
         "auth create-key": ["--name", "x"], "auth revoke-key": ["key_1"], "profile use": ["default"],
         "profile rename": ["default", "x"], "profile forget": ["default"], "config set": ["output", "json"],
         "connect put": ["file", "web-1:file"], "connect end": ["web-1"], "connect rename": ["web-1", "x"],
@@ -176,7 +177,7 @@ def test_every_function_that_is_a_command_is_in_the_catalog() -> None:
 
 
 def test_only_output_prints() -> None:
-    allowed = {"output.py", "fast.py", "demo.py"}
+    allowed = {"output.py", "fast.py", "stage.py"}
     for path in COMMANDS.parent.rglob("*.py"):
         if path.name in allowed:
             continue
