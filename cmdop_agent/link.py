@@ -31,6 +31,10 @@ LONGEST_BOUND_WITH_STREAMS = 5.0  # somebody waits, and not longer than the grac
 STEADY = 20.0  # a link that held so long starts the back-off anew
 CONFLICT_WAIT = 300.0  # somebody else has our credential: D-5
 GONE_WAIT = 3600.0  # the workspace or this registration is no more: at most one attempt an hour (D-29)
+ALONE = {  # reasons of the relay for which nobody else dials now, in words
+    "machine_moved": "this machine has moved to another workspace",
+    "credential_changed": "this machine has a new credential",
+}
 GONE = frozenset({CloseCode.AUTH, CloseCode.GONE, CloseCode.FORBIDDEN})
 GOODBYE = 2.0  # seconds for a polite end
 
@@ -106,11 +110,12 @@ class Link:
         self._socket: ClientConnection | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._is_stopping = False
+        self._told = ""  # why the relay ended the last link
 
     async def keep(self) -> None:
         """Dial, serve, and dial again, until ``stop``."""
         while not self._is_stopping:
-            started = monotonic()
+            started, self._told = monotonic(), ""
             code = await self._once()
             self.state.changed(False)
             self.state.is_refused = code in GONE
@@ -118,6 +123,8 @@ class Link:
             if monotonic() - started > STEADY:
                 self._wait.reset()
             pause = self._wait.next(code, has_streams=len(self._channels) > 0)
+            if self._told in ALONE:
+                pause /= 20
             self.state.next_attempt = monotonic() + pause
             if self._wake.is_set() or self._is_stopping:
                 pause = 0.0  # we left by ourselves
@@ -209,7 +216,8 @@ class Link:
         if closed.rcvd is None:
             self.state.last_problem = "the connection was lost"
             return None
-        self.state.last_problem = f"the relay closed the link: {closed.rcvd.reason or closed.rcvd.code}"
+        told = ALONE.get(self._told)
+        self.state.last_problem = told or f"the relay closed the link: {closed.rcvd.reason or closed.rcvd.code}"
         return closed.rcvd.code
 
     async def _serve(self, socket: ClientConnection) -> int | None:
@@ -246,7 +254,8 @@ class Link:
         elif frame.kind is Kind.SEED:
             self._on_welcome(frames.body_of(frame))
         elif frame.kind is Kind.CLOSE:
-            log.info("the relay ends the link: %s", frames.body_of(frame).get("reason", ""))
+            self._told = str(frames.body_of(frame).get("reason", ""))
+            log.info("the relay ends the link: %s", self._told)
         elif frame.kind is not Kind.PROBED:
             raise Malformed(f"{frame.kind.name} is not for the link")
 

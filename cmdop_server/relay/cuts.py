@@ -26,6 +26,7 @@ class Cut:
     session_id: str | None = None
     is_final: bool = True
     ends_link: bool = False
+    comes_back: bool = False  # the machine dials anew at once: it is only its link that is out of date
     keeps_streams: bool = False  # the machine comes back with another credential, and they with it
     code: CloseCode = CloseCode.AUTH
 
@@ -51,14 +52,17 @@ CAUSES: dict[type[effects.Effect], Callable[..., Cut]] = {
     effects.MachineRemoved: lambda e: Cut(
         "machine_removed", machine_id=e.machine_id, ends_link=True, code=CloseCode.GONE
     ),
-    effects.MachineMoved: lambda e: Cut("machine_moved", machine_id=e.machine_id, ends_link=True, code=CloseCode.GONE),
+    effects.MachineMoved: lambda e: Cut(
+        "machine_moved", machine_id=e.machine_id, ends_link=True, comes_back=True, code=CloseCode.GONE
+    ),
     effects.MachineCredentialChanged: lambda e: Cut(
         "machine_replaced" if e.is_replaced else "credential_changed",
         machine_id=e.machine_id,
         ends_link=True,
+        comes_back=not e.is_replaced,
         keeps_streams=not e.is_replaced,
     ),
-    effects.SessionTerminated: lambda e: Cut("ended_by_admin", session_id=e.session_id, code=CloseCode.POLICY),
+    effects.SessionTerminated: lambda e: Cut(e.cause, session_id=e.session_id, code=CloseCode.POLICY),
 }
 
 # When rights cannot be read any more, silence means deny: everybody is out.

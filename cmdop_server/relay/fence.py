@@ -18,8 +18,10 @@ from cmdop_server.access import effects
 from cmdop_server.access.errors import Refused
 from cmdop_server.relay import authority
 from cmdop_server.relay.cuts import CAUSES, Cut
+from cmdop_server.relay.doorway import knock
 from cmdop_server.relay.hub import Hub
 from cmdop_server.relay.streams import Holder, Stream
+from cmdop_wire.frames import CloseCode
 from cmdop_wire.vocab import ErrorCode
 
 log = logging.getLogger(__name__)
@@ -72,8 +74,6 @@ class Fence:
 
     def _hand_over(self, cut: Cut) -> "Future[bool]":
         if self._hub is None or self._loop is None:
-            from cmdop_server.relay.doorway import knock  # noqa: PLC0415 - it applies what comes through it
-
             return _messengers.submit(knock, settings.DATA_DIR, cut, PATIENCE)
         return asyncio.run_coroutine_threadsafe(apply(self._hub, cut), self._loop)
 
@@ -103,7 +103,7 @@ async def apply(hub: Hub, cut: Cut) -> bool:
     if cut.ends_link and cut.machine_id in hub.links:
         link = hub.links[cut.machine_id]
         hub.detach(link)
-        link.close(cut.code, cut.reason)
+        link.close(CloseCode.GOING_AWAY if cut.comes_back else cut.code, cut.reason)
     return True
 
 
@@ -124,7 +124,7 @@ async def _decide_anew(hub: Hub, stream: Stream, holder: Holder, cut: Cut) -> No
 def end(hub: Hub, stream: Stream, holder: Holder, cut: Cut) -> None:
     """Close one holder's end: an operator's takes the stream with it, an observer's only their view."""
     if holder is stream.operator:
-        hub.finish(stream, cut.reason, cut.code)
+        hub.finish(stream, cut.reason, cut.code, is_personal=bool(cut.account_id or cut.credential_id))
     else:
         holder.end(cut.reason, cut.code)
 

@@ -125,14 +125,17 @@ class Hub:
         if stream.operator.socket is None:
             self.later(LIMITS.grace, stream, "lost")
 
-    def finish(self, stream: Stream, reason: str, code: CloseCode) -> None:
-        """End a stream for everyone: operator, observers, machine, lease, record."""
+    def finish(self, stream: Stream, reason: str, code: CloseCode, *, is_personal: bool = False) -> None:
+        """End a stream for everyone: operator, observers, machine, lease, record.
+
+        ``is_personal``: the reason is the operator's alone, so to observers the session just ends.
+        """
         if stream.id not in self.streams:
             return
         stream.end_reason = stream.end_reason or reason
         stream.operator.end(reason, code)
         for observer in list(stream.observers):
-            observer.holder.end(reason, code)
+            observer.holder.end(*(("closed", CloseCode.DONE) if is_personal else (reason, code)))
         self._forget(stream)
 
     def closed_by_operator(self, stream: Stream, *, was_clean: bool) -> None:

@@ -251,6 +251,8 @@ def test_a_live_session_is_named_and_ends_with_the_move(cmdop: Cmdop, member: Cm
     assert operating.end() == Exit.NOT_FOUND
     assert "moved to another workspace" in operating.text
     assert member.here("connect", "show", name).code == Exit.NOT_FOUND
+    reach = ("connect", "exec", name, "--workspace", target, "--", "true")
+    eventually(lambda: owner.here(*reach).code, lambda code: code == 0, 30)  # it dials anew by itself, at once
 
 
 def test_a_taken_name_keeps_the_machine_where_it_is(cmdop: Cmdop, fleet: Fleet) -> None:

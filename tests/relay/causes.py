@@ -44,8 +44,9 @@ class Cause:
 
     @property
     def watcher(self) -> str | None:
-        """Return the reason that who watches the operator hears."""
-        return self.operator
+        """Return the reason that who watches the operator hears: what is the operator's alone is not told."""
+        is_shared = self.operator in (None, "machine_removed", "machine_moved", "ended_by_admin")
+        return self.operator if is_shared else "ended"
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,13 @@ def end_session(world: World, machine: Machine, _: Held) -> int:
     return owner.post(f"{acme(world)}/sessions/{session['id']}/terminate").status_code
 
 
+def end_own_session(world: World, machine: Machine, held: Held) -> int:
+    """End the session from elsewhere, as who operates it."""
+    own = world.api(held.text)
+    (session,) = own.get(f"{acme(world)}/sessions?active=true&machine={machine.id}").json()["items"]
+    return own.post(f"{acme(world)}/sessions/{session['id']}/terminate").status_code
+
+
 def change_password(_: World, __: Machine, held: Held) -> int:
     """Change the password in the cabinet."""
     assert held.page is not None
@@ -179,6 +187,7 @@ CAUSES = [
           takes_the_machine=True),
     Cause("machine moved", newcomer, move_machine, "machine_moved", None, "machine_moved", takes_the_machine=True),
     Cause("ended by an admin", newcomer, end_session, "ended_by_admin", None, None),
+    Cause("ended by its operator", newcomer, end_own_session, "ended_by_operator", None, None),
     Cause("password changed", with_a_password, change_password, **all_of("password_changed")),
     Cause("password changed, key kept", own_key, change_password, **GOES_ON),
 ]  # fmt: skip
