@@ -13,8 +13,9 @@ def demo(
 ) -> None:
     """Watch the product at work on a throw-away server.
 
-    Starts a control plane on a free port in a temporary directory, plays two tenants, sign-in, switching, keys,
-    a refusal and the audit trail with real commands, and leaves nothing behind.
+    Starts a control plane on a free port in a temporary directory and plays, with real commands, two tenants,
+    sign-in, switching, keys, two machines with a terminal that is shared, moved and revoked, and the audit trail.
+    It leaves nothing behind.
 
     cmdop demo
     cmdop demo --keep

@@ -21,7 +21,7 @@ PROSE = {"cmdop control plane"}  # the name in a certificate
 # Who reads these is at the server's host; anybody else cannot do anything with «cmdop server …».
 AT_THE_HOST = re.compile(
     r"cmdop_server/(?:management/.*|__main__|checks|config|data_dir|schema|serve|tls)\.py"
-    r"|cmdop_cli/(?:demo|commands/server)\.py"
+    r"|cmdop_cli/(?:demo/\w+|commands/server)\.py"
 )
 
 

@@ -1,0 +1,219 @@
+"""What the demo happens on: a folder, a control plane in it, and people and machines with a terminal each."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from cmdop_cli.demo.browser import Browser
+from cmdop_cli.demo.terminal import COLUMNS, Ended, Terminal, settled
+
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of a person who exists for a minute
+CODE = re.compile(r"https?://\S+user_code=\S+")
+
+
+def say(text: str = "") -> None:
+    """Show a line or several."""
+    sys.stdout.write(settled(text) + "\n")
+    sys.stdout.flush()
+
+
+def fail(command: str, happened: str, shown: str) -> NoReturn:
+    """Show what a command said and end the demo: it went otherwise than told."""
+    say(shown)
+    say(f"demo: `{command}` {happened}")
+    raise SystemExit(1)
+
+
+class Run:
+    """One command on a terminal of its own, begun; it goes on by itself until ``shows`` is called."""
+
+    def __init__(self, prompt: str, line: str, argv: list[str], environment: dict[str, str]) -> None:
+        self.terminal = Terminal(argv, environment)
+        self._prompt = prompt
+        self._line = line
+        self._shown = 0
+        self._is_introduced = False
+
+    def _introduce(self) -> None:
+        if not self._is_introduced:
+            self._is_introduced = True
+            say(f"\n{self._prompt}")
+
+    def _show(self) -> None:
+        text = self.terminal.text[self._shown :].strip("\n")
+        self._shown = len(self.terminal.text)
+        if text.strip():
+            say(text.rstrip())
+
+    def shows(self, expect: int = 0) -> str:
+        """Show the command as typed and its output to the end; return what it printed."""
+        self._introduce()
+        try:
+            status = self.terminal.finish()
+        except Ended as ended:
+            fail(self._line, str(ended), self.terminal.text)
+        if status != expect:
+            fail(self._line, f"ended with {status} where {expect} was expected", self.terminal.text)
+        self._show()
+        self.terminal.close()
+        return self.terminal.text
+
+    def shows_until(self, pattern: str, end: str = "\n") -> str:
+        """Show the command and its output up to the line that has ``pattern``; it runs on. Return the match."""
+        self._introduce()
+        try:
+            found = self.terminal.read_until(re.compile(pattern), self._shown, end)
+        except Ended as ended:
+            fail(self._line, f"{ended} without printing {pattern}", self.terminal.text)
+        self._show()
+        return found
+
+    def types(self, keys: str) -> None:
+        """Type at the command while it runs."""
+        self.terminal.write(keys)
+
+
+class Person:
+    """Someone at a terminal: a private configuration directory and an environment without surprises."""
+
+    def __init__(self, stage: "Stage", name: str) -> None:
+        self.stage = stage
+        self.name = name
+        self.home = stage.folder / name
+        self.home.mkdir(mode=0o700)
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """Return the environment of this person's shell: nothing of the caller's ``CMDOP_*`` reaches it."""
+        return {
+            **ours(),
+            "CMDOP_CONFIG_DIR": str(self.home),
+            "CMDOP_SERVER_URL": self.stage.url,
+            "CMDOP_CREDENTIAL_STORE": "file",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            **extra,
+        }
+
+    def begins(self, line: str, *, shown: str = "", **environment: str) -> Run:
+        """Start ``line`` on a terminal of its own. ``shown`` replaces it where a variable stands for a secret."""
+        run = Run(f"{self.name}$ {shown or line}", line, argv(line), self.environment(**environment))
+        return self.stage.started(run)
+
+    def types(self, line: str, *, expect: int = 0, shown: str = "", **environment: str) -> str:
+        """Run ``line``, show it and its output as they are, and return the output."""
+        return self.begins(line, shown=shown, **environment).shows(expect)
+
+    def captures(self, line: str, variable: str) -> str:
+        """Run ``variable=$(line)``: standard output is kept, standard error is shown, as a shell does it."""
+        say(f"\n{self.name}$ {variable}=$({line})")
+        done = subprocess.run(  # noqa: S603 - our own command line
+            argv(line), env=self.environment(), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            fail(line, f"ended with {done.returncode}", done.stderr)
+        if done.stderr.strip():
+            say(done.stderr.rstrip())
+        return done.stdout.strip()
+
+    def asks_to_sign_in(self) -> Run:
+        """Begin the device flow: ``cmdop login`` on this terminal."""
+        return self.begins("cmdop login --no-browser")
+
+    def signs_in(self, email: str, login: Run | None = None) -> None:
+        """End the device flow: approval in a browser over there, and what the terminal here says of it."""
+        login = login or self.asks_to_sign_in()
+        address = login.shows_until(CODE.pattern)
+        say(f"\n  (in a browser: {approve(address, email)})\n")
+        login.shows()
+
+
+def approve(address: str, email: str) -> str:
+    """Open the address that ``cmdop login`` printed, sign in, approve, and return what was done in words."""
+    browser = Browser()
+    browser.open(address)
+    browser.submit(browser.form("login"), login=email, password=PASSWORD)
+    browser.submit(browser.form("user_code"))  # look who asks; nothing is approved by opening an address
+    browser.submit(browser.form("reach"), decision="approve", reach="all")
+    return f"{email} signs in and approves all my workspaces"
+
+
+def ours() -> dict[str, str]:
+    """Return the caller's environment without its ``CMDOP_*``, for a terminal of 80 columns."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("CMDOP_") and key != "CI"}
+    return {**kept, "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
+
+
+def argv(line: str) -> list[str]:
+    """Return the words of ``line`` with ``cmdop`` replaced by this very installation."""
+    return [sys.executable, "-m", "cmdop_cli", *shlex.split(line)[1:]]
+
+
+class Stage:
+    """The folder, the server and everything that runs; closing it ends all that was started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.password_file = folder / "password"
+        self.password_file.write_text(PASSWORD)
+        self.password_file.chmod(0o600)
+        self._runs: list[Run] = []
+        say("$ cmdop server start --port 0        # a control plane of our own, on a free port")
+        self._environment = {
+            **ours(),
+            "CMDOP_DATA_DIR": str(folder / "server"),
+            "CMDOP_DEVICE_INTERVAL": "1",  # nobody watches a demo wait
+        }
+        self._log = (folder / "server.log").open("wb")
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "cmdop_server", "start", "--port", "0", "--ready-json"],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        assert self._server.stdout is not None
+        ready = self._server.stdout.readline()
+        if not ready:
+            fail("cmdop server start", f"ended with {self._server.wait()}", (folder / "server.log").read_text())
+        self.url: str = json.loads(ready)["url"]
+        say(f"ready at {self.url}")
+
+    def started(self, run: Run) -> Run:
+        """Remember what must have ended when the curtain falls."""
+        self._runs.append(run)
+        return run
+
+    def on_the_host(self, line: str) -> Run:
+        """Start an operator's command where the server runs."""
+        prompt = f"operator$ {line.replace(str(self.folder), '.')}"
+        return self.started(Run(prompt, line, argv(line), self._environment))
+
+    def close(self) -> None:
+        """End what still runs, and the server as an operator would, and wait for it."""
+        for run in self._runs:
+            with contextlib.suppress(OSError):
+                run.terminal.close()
+        self._server.send_signal(signal.SIGTERM)
+        try:
+            self._server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._log.close()
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def read(self) -> float:
+        """Return how many seconds have passed."""
+        return time.monotonic() - self._began
