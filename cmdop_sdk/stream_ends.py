@@ -35,6 +35,7 @@ _REASONS = {
     "role_lowered": _End(ErrorCode.FORBIDDEN, "your role no longer allows it", "cmdop whoami"),
     "policy_changed": _End(ErrorCode.FORBIDDEN, "the workspace's policy no longer allows it", "cmdop whoami"),
     "ended_by_admin": _End(ErrorCode.FORBIDDEN, "an administrator of the workspace ended it", "cmdop connect sessions"),
+    "ended_by_operator": _End(LocalCode.STREAM_CLOSED, "whoever operates it ended it from elsewhere"),
     "taken_over": _End(ErrorCode.SESSION_CONFLICT, "somebody took the session over", "cmdop connect sessions"),
     "machine_removed": _End(ErrorCode.GONE, "the machine was removed from the workspace", _LIST),
     "machine_moved": _End(ErrorCode.GONE, "the machine was moved to another workspace", _LIST),

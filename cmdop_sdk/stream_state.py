@@ -21,7 +21,7 @@ MOST_NOTICES = 100  # that nobody has looked at yet
 _ALWAYS = frozenset({Kind.NOTICE, Kind.REFUSED, Kind.CLOSE, Kind.PROBE, Kind.PROBED, Kind.REAUTHED})
 _OPENING = _ALWAYS | {Kind.OPENED}
 _OPEN = _ALWAYS | {Kind.OUTPUT, Kind.ERROR, Kind.END, Kind.WINDOW, Kind.EXIT, Kind.RESUMED}
-_SESSION_ENDS = frozenset({"ended", "exited", "closed"})  # which is how watching it ends, too
+_SESSION_ENDS = frozenset({"ended", "exited", "closed", "ended_by_operator"})  # which is how watching it ends, too
 
 
 class Output(NamedTuple):

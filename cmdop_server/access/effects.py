@@ -99,10 +99,11 @@ class MachineCredentialChanged(Effect):
 
 @dataclass(frozen=True, slots=True)
 class SessionTerminated(Effect):
-    """Somebody ended the session on purpose: whoever is in it is out at once."""
+    """Somebody ended the session on purpose, an admin or who operates it: whoever is in it is out at once."""
 
     workspace_id: str
     session_id: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Sessions: opened and ended by the relay, ended by people, and what else the relay tells of streams."""
 
 import hmac
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -11,6 +12,7 @@ from cmdop_server.access.actor import SYSTEM, Actor, ActorKind
 from cmdop_server.access.effects import SessionTerminated, announce
 from cmdop_server.access.errors import Conflict, Forbidden, NotFound, Refused
 from cmdop_server.access.policy import Facts, decide
+from cmdop_server.audit.queries import Filters, events
 from cmdop_server.audit.services import append
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines.queries import named
@@ -21,7 +23,7 @@ from cmdop_server.sessions.tickets import Redeemed, create_ticket, redeem_ticket
 from cmdop_server.workspaces.changes import Change, changing
 from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.ids import is_id
-from cmdop_wire.vocab import Action, ErrorCode
+from cmdop_wire.vocab import Action, ErrorCode, EventResult
 
 __all__ = [
     "Redeemed",
@@ -31,10 +33,12 @@ __all__ = [
     "machine_to_resume",
     "open_session",
     "record_observer",
+    "record_violation",
     "redeem_ticket",
     "terminate_session",
 ]
 
+_TOLD_EVERY = timedelta(minutes=10)  # what one may repeat at will fills no log
 BY_THE_OPERATOR = ("closed", "exited")  # reasons for which nobody but the operator ended the session
 
 
@@ -90,7 +94,7 @@ def terminate_session(actor: Actor, ref: str, session_id: str) -> tuple[Session,
         reason = "ended_by_operator" if is_own(actor, session) else "ended_by_admin"
         change.nothing_changed()  # unless it ends now, and tells so itself
         if end_sessions(actor, Q(pk=session.pk), reason=reason):
-            announce(SessionTerminated(actor, change.workspace.public_id, session.public_id))
+            announce(SessionTerminated(actor, change.workspace.public_id, session.public_id, reason))
             session.refresh_from_db(fields=["ended_at", "end_reason"])
     return session, change.facts
 
@@ -152,6 +156,23 @@ def record_observer(actor: Actor, session_id: str) -> None:
             target_label=session.hostname,
             changes={"operator": session.operator_label, "machine": session.machine_id_then},
         )
+
+
+def record_violation(actor: Actor, problem: str) -> None:
+    """Write that somebody's stream was cut for frames that they may not send; once in ten minutes."""
+    workspace_id = actor.workspace_id or ""
+    recently = Filters(since=timezone.now() - _TOLD_EVERY, action="stream.cut", actor=actor.id)
+    if not events(workspace_id, recently, 1).items:
+        with transaction.atomic():
+            append(
+                actor,
+                workspace_id=workspace_id,
+                action="stream.cut",
+                target_type="workspace",
+                target_id=workspace_id,
+                result=EventResult.DENIED,
+                reason=problem,
+            )
 
 
 def _may_terminate_any(change: Change, target: str) -> None:

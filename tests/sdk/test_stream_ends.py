@@ -69,6 +69,7 @@ ENDINGS = [
     ("member_removed", 4401, "forbidden", "no longer a member"),
     ("role_lowered", 4403, "forbidden", "your role"),
     ("ended_by_admin", 4430, "forbidden", "an administrator"),
+    ("ended_by_operator", 4430, "stream_closed", "from elsewhere"),
     ("machine_removed", 4404, "gone", "removed from the workspace"),
     ("machine_moved", 4404, "gone", "another workspace"),
     ("machine_lost", 4404, "agent_offline", "did not come back"),
