@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _AT_ONCE = 200  # rows in one statement
-_DUPLICATES_TOLD_EVERY = timedelta(minutes=10)
+_TOLD_EVERY = timedelta(minutes=10)
 
 
 def update_machine(
@@ -153,14 +153,22 @@ def record_gate_event(machine_id: str, body: Mapping[str, Any], *, workspace_id:
 
 def record_duplicate(machine_id: str) -> None:
     """Write that a second agent came with a machine's credential and was refused; once in ten minutes (D-5)."""
-    machine, name = _known(machine_id), "machine.duplicate_refused"
+    _tell_now_and_then(
+        machine_id, "machine.duplicate_refused", "the machine that has this credential is connected and answers"
+    )
+
+
+def record_violation(machine_id: str, problem: str) -> None:
+    """Write that a machine's link was cut for frames that it may not send; once in ten minutes."""
+    _tell_now_and_then(machine_id, "machine.cut", problem)
+
+
+def _tell_now_and_then(machine_id: str, name: str, reason: str) -> None:
+    machine = _known(machine_id)
     if machine is None:
         return
-    recently = audit_queries.Filters(
-        since=timezone.now() - _DUPLICATES_TOLD_EVERY, action=name, target=machine.public_id
-    )
+    recently = audit_queries.Filters(since=timezone.now() - _TOLD_EVERY, action=name, target=machine.public_id)
     if not audit_queries.events(machine.workspace.public_id, recently, 1).items:
-        reason = "the machine that has this credential is connected and answers"
         with transaction.atomic():
             _tell(machine, name, {}, result=EventResult.DENIED, reason=reason)
 

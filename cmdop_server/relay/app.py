@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -110,12 +111,16 @@ class Relay:
     async def _client(self, socket: Socket, credential: str, address: str) -> None:
         caller = await authority.ask(authority.caller_of, credential, address=address, request_id=make_id("event"))
         client = Client(self.hub, socket, caller)
-        await self._run(socket, client.serve)
+        await self._run(socket, client.serve, lambda problem: self.records.client_cut(client.caller.actor, problem))
 
     async def _agent(self, socket: Socket, credential: str) -> None:
         row = await authority.ask(authority.machine_of_credential, credential)
         link = AgentLink(self.hub, socket, machine_of(row))
-        await self._run(socket, lambda: self._serve_agent(link, credential))
+        await self._run(
+            socket,
+            lambda: self._serve_agent(link, credential),
+            lambda problem: self.records.machine_cut(link.machine, problem),
+        )
 
     async def _serve_agent(self, link: AgentLink, credential: str) -> None:
         async with asyncio.timeout(LIMITS.hello):
@@ -169,17 +174,18 @@ class Relay:
                 return True
             self.hub.detach(link)
 
-    async def _run(self, socket: Socket, serve: object) -> None:
-        """Accept, and receive and send side by side until one of them ends."""
+    async def _run(self, socket: Socket, serve: Callable[[], Awaitable[None]], note_cut: Callable[[str], None]) -> None:
+        """Accept, and receive and send side by side until one of them ends; a peer that breaks the rules is told on."""
         await socket.accept()
         sending = asyncio.create_task(socket.drain())
         try:
-            await serve()  # type: ignore[operator]
+            await serve()
             socket.close(CloseCode.DONE)
         except Gone:
             pass
         except Malformed as problem:
             log.warning("a peer was cut", extra={"problem": str(problem)})
+            note_cut(str(problem))
             socket.close(CloseCode.MALFORMED, str(problem))
         except TimeoutError:
             socket.close(CloseCode.MALFORMED, "too slow to speak")

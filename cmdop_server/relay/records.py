@@ -80,6 +80,14 @@ class Records:
         """Note that a credential was used from two places at once (D-5)."""
         self._later(lambda: machines.record_duplicate(machine.id))
 
+    def machine_cut(self, machine: "Machine", problem: str) -> None:
+        """Note that a machine's link was cut for what it sent."""
+        self._later(lambda: machines.record_violation(machine.id, problem))
+
+    def client_cut(self, actor: "Actor", problem: str) -> None:
+        """Note that somebody's stream was cut for what they sent."""
+        self._later(lambda: sessions.record_violation(actor, problem))
+
     def observed(self, stream: "Stream", actor: "Actor") -> None:
         """Note that somebody watches."""
         self._later(lambda: sessions.record_observer(actor, stream.id))

@@ -111,21 +111,6 @@ def test_an_observer_sees_and_has_no_effect_whatever_they_send(world: World, mac
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("channel", [0, 2, 77])
-def test_a_client_that_names_another_channel_is_cut(world: World, machine: Machine, channel: int) -> None:
-    async def play() -> None:
-        async with stream(world, world.token("admin"), kind="command", machine="web-1", argv=["cat"]) as victim:
-            hostile = await dial(world, world.token("member"))
-            await hostile.send(frames.encode_json(Kind.OPEN, STREAM, kind="command", machine="web-1", argv=["cat"]))
-            assert frames.decode(await hostile.recv()).kind is Kind.OPENED
-            await hostile.send(frames.encode_data(Kind.INPUT, channel, 0, b"smuggled\n"))
-            assert await close_code(hostile) == CloseCode.MALFORMED
-            await victim.send(b"mine\n")
-            assert await read_until(victim, b"mine\n") == b"mine\n"
-
-    asyncio.run(play())
-
-
 @pytest.mark.parametrize(
     "rubbish", [b"", b"\x00", b"\xff" * 5, b"\x21" + b"\0" * 4, b"\x03\0\0\0\x01{", b"\x03\0\0\0\x01[]"]
 )

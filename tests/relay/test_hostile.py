@@ -1,0 +1,95 @@
+"""A hostile machine and a hostile client: whatever they call their frames, they are cut, it is in the log, and nobody
+else's bytes change (security.md, Streams)."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from cmdop_wire import frames
+from cmdop_wire.frames import LINK, PROTOCOL, STREAM, VERSION, CloseCode, Kind
+from tests.agents import Machine, register, start_agent
+from tests.relay.seats import read_until, stream
+from tests.terminal import eventually
+from tests.world import World
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def victim(world: World, tmp_path: Path) -> Iterator[Machine]:
+    """A machine of acme with a running agent."""
+    running = start_agent(world, tmp_path / "web", "web-1")
+    yield running
+    running.stop()
+
+
+async def dial(world: World, path: str, credential: str) -> ClientConnection:
+    """Return a bare websocket to the relay."""
+    return await connect(
+        "ws" + world.server.url.removeprefix("http") + path,
+        additional_headers={"Authorization": f"Bearer {credential}"},
+        subprotocols=[websockets.Subprotocol(PROTOCOL)],
+        compression=None,
+    )
+
+
+async def close_code(socket: ClientConnection) -> int | None:
+    """Read to the end of a websocket and return how it was closed."""
+    async with asyncio.timeout(30):
+        try:
+            while True:
+                await socket.recv()
+        except websockets.ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+
+def told(world: World, action: str, tenant: str) -> list[tuple[str, str]]:
+    """Return who did something of that name in a workspace, and with what result."""
+    api = world.as_("owner") if tenant == "acme" else world.as_("rival")
+    path = f"/workspaces/{getattr(world, tenant).slug}/events?action={action}"
+    return [(each["actor"]["id"], each["result"]) for each in api.get(path).json()["items"]]
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+@pytest.mark.parametrize("kind", [Kind.OUTPUT, Kind.EXIT, Kind.OPENED, Kind.WINDOW])
+def test_a_machine_that_speaks_for_another_is_cut_and_told_on(
+    world: World, victim: Machine, tmp_path: Path, tenant: str, kind: Kind
+) -> None:
+    who = "owner" if tenant == "acme" else "rival"
+    hostile = register(world, tmp_path / "hostile", "evil-1", tenant, who)
+    body = frames.encode_data(kind, 1, 0, b"smuggled\n") if kind is Kind.OUTPUT else frames.encode_json(kind, 1)
+
+    async def play() -> None:
+        async with stream(world, world.token("member"), kind="command", machine="web-1", argv=["cat"]) as mine:
+            await mine.send(b"first\n")
+            await read_until(mine, b"first\n")
+            link = await dial(world, "/relay/agent", hostile.credential)
+            await link.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, channels=[]))
+            assert frames.decode(await link.recv()).kind is Kind.WELCOME
+            await link.send(body)  # channel 1 is the victim's, on the victim's own link
+            assert await close_code(link) == CloseCode.MALFORMED
+            await mine.send(b"second\n")
+            assert await read_until(mine, b"second\n") == b"second\n"
+
+    asyncio.run(play())
+    eventually(lambda: told(world, "machine.cut", tenant), lambda events: (hostile.id, "denied") in events)
+
+
+@pytest.mark.parametrize("channel", [LINK, STREAM + 1, 77])
+def test_a_client_that_speaks_for_another_is_cut_and_told_on(world: World, victim: Machine, channel: int) -> None:
+    async def play() -> None:
+        async with stream(world, world.token("admin"), kind="command", machine="web-1", argv=["cat"]) as mine:
+            hostile = await dial(world, "/relay/client", world.token("member"))
+            await hostile.send(frames.encode_json(Kind.OPEN, STREAM, kind="command", machine="web-1", argv=["cat"]))
+            assert frames.decode(await hostile.recv()).kind is Kind.OPENED
+            await hostile.send(frames.encode_data(Kind.INPUT, channel, 0, b"smuggled\n"))
+            assert await close_code(hostile) == CloseCode.MALFORMED
+            await mine.send(b"mine\n")
+            assert await read_until(mine, b"mine\n") == b"mine\n"
+
+    asyncio.run(play())
+    eventually(lambda: told(world, "stream.cut", "acme"), lambda events: (world["member"].id, "denied") in events)
