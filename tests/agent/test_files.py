@@ -260,8 +260,8 @@ def test_a_thousand_swaps_never_lead_outside(home: Path, outside: Path) -> None:
     finally:
         stop.set()
         swapping.join()
-    assert read + refused == 1000
     assert read > 0
+    assert refused > 0
     assert (outside / "secret").read_text() == SECRET
     assert sorted(path.name for path in outside.iterdir()) == ["secret"]
 
