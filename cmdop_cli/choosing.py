@@ -67,11 +67,14 @@ def choose(call: "Call", ref: str | None, *, tells_agent: bool = False) -> Recor
     else:
         call.change_state(change)
         before, place = chosen[0]
+        told = ""
         if tells_agent and place is not None:
             from cmdop_cli.switching import tell_agent
 
-            tell_agent(call, place, lambda draft: draft.put_back(profile, mode, before, instead_of=place))
+            told = tell_agent(call, place, lambda draft: draft.put_back(profile, mode, before, instead_of=place))
         _tell(call, place, profile, mode)
+        if told:
+            call.note(told)
     return _result(place, profile, mode, planned=call.is_dry_run)
 
 
@@ -82,7 +85,8 @@ def _result(place: Place | None, profile: str, mode: str, *, planned: bool) -> R
         "profile": profile,
         "mode": mode,
     }
-    return Record("choice", fields, _SHOWN, identifier="label", planned=planned, piped=_SHOWN[:1])
+    # What was done has been said in a sentence; the same three facts again would only be in the way.
+    return Record("choice", fields, _SHOWN if planned else (), identifier="label", planned=planned, piped=_SHOWN[:1])
 
 
 def _known(call: "Call", ref: str, profile: str, mode: str) -> Place:

@@ -209,7 +209,8 @@ class Output:
         fields = plain(record.fields)
         if record.planned:
             fields = {**fields, "planned": True}
-        columns = self._columns(record.columns or [Column(name) for name in fields], [fields])
+        every = [Column(name) for name in fields] if record.columns is None else record.columns
+        columns = self._columns(every, [fields])
         if self.form == "tsv" and record.piped is not None:
             columns = self._columns(record.piped, [fields])
         if self.is_json:

@@ -48,7 +48,7 @@ class Listing(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One object of a noun. Without ``columns`` every field is shown, in its order.
+    """One object of a noun. Without ``columns`` every field is shown, in its order; with none, a table has no lines.
 
     ``planned`` marks what ``--dry-run`` would have done. ``rows`` replaces the table and TSV forms, for objects which
     are best read as a list; ``piped`` are the columns of TSV where a script wants fewer than a person.

@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     from cmdop_cli.state import Place
 
 
-def tell_agent(call: "Call", place: "Place", put_back: "Callable[[Draft], None]") -> None:
-    """Send ``reload`` to the running agent; without one, say so. Otherwise the state is put back: exit 75 (D-20)."""
+NO_AGENT = "no agent runs on this machine"
+
+
+def tell_agent(call: "Call", place: "Place", put_back: "Callable[[Draft], None]") -> str:
+    """Send ``reload`` to the running agent; return what to say. One that does not answer: exit 75, as it was (D-20)."""
     if not socket_path(call.local.root).exists():  # before anything that speaks over sockets is loaded
-        call.note("no agent runs on this machine")
-        return
+        return NO_AGENT
     from cmdop_cli import agent
     from cmdop_sdk.errors import AgentNotRunning, CMDOPError
 
     try:
         agent.ask(call, lambda local: local.reload(workspace_id=place.id or "", slug=place.slug or ""))
     except AgentNotRunning:
-        call.note("no agent runs on this machine")
+        return NO_AGENT
     except CMDOPError as problem:
         call.change_state(put_back)
         raise Failure(
@@ -34,5 +36,4 @@ def tell_agent(call: "Call", place: "Place", put_back: "Callable[[Draft], None]"
     except BaseException:
         call.change_state(put_back)
         raise
-    else:
-        call.note("the agent knows, and connects anew; no session ends")
+    return "the agent knows, and connects anew; no session ends"

@@ -10,6 +10,7 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import usage
 from cmdop_cli.results import Column, Listing, Record
+from cmdop_wire.vocab import EventResult
 
 if TYPE_CHECKING:
     from cmdop_sdk.client import AsyncCMDOPClient
@@ -42,8 +43,9 @@ def list_events(
 ) -> Listing:
     """List the events of the workspace, newest first.
 
-    Changes and refusals, each with who, what and when. Times are local on a terminal and UTC elsewhere; a date or
-    time without a zone is local. At most 50 events on a terminal and 10000 in a pipe, unless --limit is given.
+    Changes and refusals, each with who, what and when; on a terminal the result is shown where not everything was
+    ok. Times are local on a terminal and UTC elsewhere; a date or time without a zone is local. At most 50 events on
+    a terminal and 10000 in a pipe, unless --limit is given.
 
     cmdop audit list --days 30
     cmdop audit list --since 2026-03-01 --until 2026-03-31 --action 'key.*' --json
@@ -59,7 +61,8 @@ def list_events(
     return Listing(
         "event",
         page.items,
-        columns=COLUMNS,
+        columns=COLUMNS if any(each.result != EventResult.OK for each in page.items) else COLUMNS[:-1],
+        piped=COLUMNS,
         empty=f"no such events in {call.resolution.why}",
         next=page.next,
         extra={"since": start, "until": end},

@@ -211,7 +211,7 @@ def status_record(call: "Call") -> Record:
     else:
         call.note("no agent runs on this machine; to start it: cmdop connect start")
     return Record(
-        "agent", _fields(call, None), _SHOWN, identifier="machine.hostname", exit_code=Exit.NOT_FOUND, piped=_SHOWN[:5]
+        "agent", _fields(call, None), _OFF, identifier="machine.hostname", exit_code=Exit.NOT_FOUND, piped=_SHOWN[:5]
     )
 
 
@@ -236,6 +236,10 @@ _SHOWN = (
     Column("started_at", "since", "time"),
     Column("log"),
 )
+
+
+# Of an agent that does not run; everything else would be a dash.
+_OFF = tuple(each for each in _SHOWN if each.title in ("RUNNING", "MACHINE", "WORKSPACE", "ACTIVE WORKSPACE", "LOG"))
 
 
 def _shown(call: "Call", now: "AgentStatus") -> Record:

@@ -9,14 +9,18 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Code
 from cmdop_cli.results import Column, Record
-from cmdop_wire.vocab import Exit
+from cmdop_wire.vocab import Exit, Reach
 
 if TYPE_CHECKING:
     from cmdop_sdk.models import Identity
 
-_WHO = (Column("who", "you are"), Column("credential.kind", "by"))
+_WHO = (Column("who", "you are"), Column("credential.kind", "by", show=lambda kind: in_force.KINDS.get(kind, kind)))
 _BY_KEY = (Column("credential.name", "called"), Column("credential.scopes", "scopes"))
-_BY_SIGN_IN = (Column("credential.reach", "may enter"),)
+_BY_SIGN_IN = (
+    Column(
+        "credential.reach", "may enter", show=lambda reach: "all your workspaces" if reach == Reach.ALL else "this one"
+    ),
+)
 _WHERE = (Column("workspace.slug", "workspace"), Column("workspace.role", "role"), Column("server", kind="id"))
 
 

@@ -10,7 +10,7 @@ from cmdop_cli.entering import check_usable, stored_tokens, unusable_tokens
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.leaving import Ended, end_pairs, forget_identity, forget_place
 from cmdop_cli.results import Column, Listing, Record
-from cmdop_wire.vocab import Exit
+from cmdop_wire.vocab import Exit, Reach
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -28,6 +28,14 @@ _SIGNED_IN = (
     Column("expires_at", "ends", "time"),
     Column("in_force.slug", "acting in"),
     Column("in_force.detail", "because of"),
+)
+
+# Server and account have been said in a sentence, and what is out of the ordinary in a sentence of its own.
+_NEWS = (
+    Column("in_force.slug", "acting in"),
+    Column("reach", "may enter", show=lambda reach: "all your workspaces" if reach == Reach.ALL else "this workspace"),
+    Column("store", "kept in"),
+    Column("expires_at", "ends", "time"),
 )
 
 
@@ -59,7 +67,10 @@ def login(
     ctx.call.check_may_change()
     call = ctx.call
     done = signing_in.sign_in(call, ca_pin=ca_pin, opens_browser=not no_browser, by_token=token is not None)
-    return Record("sign_in", done, columns=_SIGNED_IN, identifier="account.email", planned=call.is_dry_run)
+    columns = _SIGNED_IN if call.is_dry_run else _NEWS
+    return Record(
+        "sign_in", done, columns=columns, identifier="account.email", planned=call.is_dry_run, piped=_SIGNED_IN
+    )
 
 
 _ENDED = (

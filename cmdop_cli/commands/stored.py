@@ -22,7 +22,7 @@ COLUMNS = (
     Column("in_force", "", "mark"),
     Column("workspace.slug", "workspace", "id"),
     Column("mode"),
-    Column("server", kind="id"),
+    Column("server"),
     Column("account.email", "account"),
     Column("store", "kept in", "id"),
     Column("expires_at", "ends", "ends"),

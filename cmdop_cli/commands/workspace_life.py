@@ -39,6 +39,8 @@ DETAILS = (
     Column("machines"),
     Column("created_at", "created", "time"),
 )
+# What is worth reading right after it was made; the rest is what `workspace show` is for.
+_CREATED = (Column("slug"), Column("name"), Column("plan"), Column("role", "your role"), Column("id", kind="id"))
 
 
 @verb(needs="account")
@@ -120,7 +122,7 @@ def create(
     else:
         call.note(f"workspace {workspace.slug} already exists and you are its {workspace.role}")
     _note_new(call, workspace)
-    return Record("workspace", workspace, columns=DETAILS, identifier="slug")
+    return Record("workspace", workspace, columns=_CREATED, identifier="slug", piped=DETAILS)
 
 
 def _planned(name: str, slug: str, plan: str | None) -> Record:
@@ -129,8 +131,7 @@ def _planned(name: str, slug: str, plan: str | None) -> Record:
 
     nothing = dict.fromkeys(Workspace.__struct_fields__)
     known = {"slug": slug, "name": name, "kind": WorkspaceKind.TEAM, "plan": plan, "role": Role.OWNER}
-    shown = (Column("slug"), Column("name"), Column("kind"), Column("plan"), Column("role", "your role"))
-    return Record("workspace", {**nothing, **known}, columns=shown, identifier="slug", planned=True)
+    return Record("workspace", {**nothing, **known}, columns=_CREATED, identifier="slug", planned=True)
 
 
 def _slug_for(name: str, slug: str | None) -> str:

@@ -24,8 +24,14 @@ def test_list_as_a_table_and_as_json(seen: Cmdop, world: World) -> None:
     world.key("owner", name="ci-cd", shared=True)
     shown = seen("audit", "list", "--days", "30", "-o", "table", "--action", "key.created").ok()
     heading, row = shown.out.splitlines()
-    assert heading.split() == ["TIME", "ACTOR", "ACTION", "TARGET", "RESULT"]
-    assert row.split()[2:] == [world["owner"].email, "key.created", "ci-cd", "ok"]
+    assert heading.split() == ["TIME", "ACTOR", "ACTION", "TARGET"]
+    assert row.split()[2:] == [world["owner"].email, "key.created", "ci-cd"]
+    assert world.as_("guest").patch(f"/workspaces/{world.acme.slug}", json={"name": "Ours"}).status_code == 403
+    shown = seen(
+        "audit", "list", "--days", "30", "-o", "table"
+    ).ok()  # what was refused makes the results worth a column
+    assert shown.out.splitlines()[0].split() == ["TIME", "ACTOR", "ACTION", "TARGET", "RESULT"]
+    assert shown.out.splitlines()[1].endswith("denied")
     found = seen.here("audit", "list", "--days", "30", "--json").ok().json
     assert found["schema"] == "cmdop.event.v1"
     assert all(set(each) == EVENT_FIELDS for each in found["items"])

@@ -100,8 +100,8 @@ def test_whoami_is_the_servers_word(cmdop: Cmdop, world: World) -> None:
     shown = cmdop.here("whoami", "-o", "table").ok()
     assert {line.split("  ")[0]: line.split("  ")[-1].strip() for line in shown.out.splitlines()} == {
         "you are": world["visitor"].email,
-        "by": "sign_in",
-        "may enter": "all",
+        "by": "sign-in",
+        "may enter": "all your workspaces",
         "workspace": world.acme.slug,
         "role": "guest",
         "server": world.server.url,
@@ -153,7 +153,8 @@ def test_a_broken_token_file_is_told_and_the_others_are_listed(cmdop: Cmdop, wor
     cmdop.here("workspace", "show", "-w", world.globex.slug).ok()
     broken, *_ = (path for path in token_files(cmdop) if world.globex.id in path)
     Path(cmdop.environ["CMDOP_CONFIG_DIR"], broken).write_bytes(b"{\0")
-    listed = cmdop.here("auth", "status").ok()
+    listed = cmdop.here("auth", "status")
+    assert listed.code == 78
     assert listed.out.startswith(f"{world.acme.slug}\t")
     assert f"{broken} cannot be read" in listed.err
 
