@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import websockets
-from websockets.asyncio.client import ClientConnection, connect
 
 from cmdop_wire import frames
-from cmdop_wire.frames import LINK, PROTOCOL, STREAM, VERSION, CloseCode, Kind
+from cmdop_wire.frames import LINK, STREAM, VERSION, CloseCode, Kind
 from tests.agents import Machine, register, start_agent
+from tests.relay.bare import close_code, dial
 from tests.relay.seats import read_until, stream
 from tests.terminal import eventually
 from tests.world import World
@@ -25,26 +24,6 @@ def victim(world: World, tmp_path: Path) -> Iterator[Machine]:
     running = start_agent(world, tmp_path / "web", "web-1")
     yield running
     running.stop()
-
-
-async def dial(world: World, path: str, credential: str) -> ClientConnection:
-    """Return a bare websocket to the relay."""
-    return await connect(
-        "ws" + world.server.url.removeprefix("http") + path,
-        additional_headers={"Authorization": f"Bearer {credential}"},
-        subprotocols=[websockets.Subprotocol(PROTOCOL)],
-        compression=None,
-    )
-
-
-async def close_code(socket: ClientConnection) -> int | None:
-    """Read to the end of a websocket and return how it was closed."""
-    async with asyncio.timeout(30):
-        try:
-            while True:
-                await socket.recv()
-        except websockets.ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd else None
 
 
 def told(world: World, action: str, tenant: str) -> list[tuple[str, str]]:
@@ -67,9 +46,9 @@ def test_a_machine_that_speaks_for_another_is_cut_and_told_on(
         async with stream(world, world.token("member"), kind="command", machine="web-1", argv=["cat"]) as mine:
             await mine.send(b"first\n")
             await read_until(mine, b"first\n")
-            link = await dial(world, "/relay/agent", hostile.credential)
+            link = await dial(world, hostile.credential, "/relay/agent")
             await link.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, channels=[]))
-            assert frames.decode(await link.recv()).kind is Kind.WELCOME
+            assert frames.decode(await link.recv(decode=False)).kind is Kind.WELCOME
             await link.send(body)  # channel 1 is the victim's, on the victim's own link
             assert await close_code(link) == CloseCode.MALFORMED
             await mine.send(b"second\n")
@@ -83,9 +62,9 @@ def test_a_machine_that_speaks_for_another_is_cut_and_told_on(
 def test_a_client_that_speaks_for_another_is_cut_and_told_on(world: World, victim: Machine, channel: int) -> None:
     async def play() -> None:
         async with stream(world, world.token("admin"), kind="command", machine="web-1", argv=["cat"]) as mine:
-            hostile = await dial(world, "/relay/client", world.token("member"))
+            hostile = await dial(world, world.token("member"))
             await hostile.send(frames.encode_json(Kind.OPEN, STREAM, kind="command", machine="web-1", argv=["cat"]))
-            assert frames.decode(await hostile.recv()).kind is Kind.OPENED
+            assert frames.decode(await hostile.recv(decode=False)).kind is Kind.OPENED
             await hostile.send(frames.encode_data(Kind.INPUT, channel, 0, b"smuggled\n"))
             assert await close_code(hostile) == CloseCode.MALFORMED
             await mine.send(b"mine\n")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from cmdop_sdk.errors import NotFound, PermissionDenied, SessionConflict, StreamClosed
 from cmdop_wire import frames
 from cmdop_wire.frames import PROTOCOL, STREAM, CloseCode, Kind
 from tests.agents import Machine, register, run, start_agent
+from tests.relay.bare import close_code, dial
 from tests.relay.seats import read_until, stream
 from tests.world import World
 
@@ -28,26 +29,6 @@ def machine(world: World, tmp_path: Path) -> Iterator[Machine]:
     running = start_agent(world, tmp_path / "web", "web-1")
     yield running
     running.stop()
-
-
-async def dial(world: World, credential: str) -> ClientConnection:
-    """Return a bare websocket to the relay, for whoever does not keep to the protocol."""
-    return await connect(
-        "ws" + world.server.url.removeprefix("http") + "/relay/client",
-        additional_headers={"Authorization": f"Bearer {credential}"},
-        subprotocols=[websockets.Subprotocol(PROTOCOL)],
-        compression=None,
-    )
-
-
-async def close_code(socket: ClientConnection) -> int | None:
-    """Read to the end of a websocket and return how it was closed."""
-    async with asyncio.timeout(10):
-        try:
-            while True:
-                await socket.recv()
-        except websockets.ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd else None
 
 
 def test_a_second_operator_is_refused_and_told_who_has_it(world: World, machine: Machine) -> None:
