@@ -18,8 +18,8 @@ from cmdop_cli.screen import Screen
 from cmdop_cli.terminal import Escape, Escapes
 from cmdop_sdk.attached import LARGEST_SCREEN, Terminal
 from cmdop_sdk.dialing import Dialer
-from cmdop_sdk.exits import Exit
 from cmdop_sdk.stream_state import Notice
+from cmdop_wire.exits import Exit
 
 Opened = Callable[[Terminal], None]
 """Called once the far side runs, before the terminal is touched."""

@@ -11,9 +11,9 @@ from cmdop_cli.failures import Failure, document
 from cmdop_sdk import running
 from cmdop_sdk.dialing import Dialer
 from cmdop_sdk.errors import CMDOPError
-from cmdop_sdk.exits import Exit
 from cmdop_sdk.running import CommandResult, RunningCommand
 from cmdop_sdk.stream import OnNotice
+from cmdop_wire.exits import Exit
 
 CAPTURED = 8 * 1024 * 1024  # bytes of each stream that a record holds; the rest is read and left out
 

@@ -43,7 +43,7 @@ def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
     from cmdop_cli import attaching, machine_names, streams
     from cmdop_sdk.attached import Terminal
     from cmdop_sdk.errors import SessionConflict
-    from cmdop_sdk.exits import Exit
+    from cmdop_wire.exits import Exit
 
     def opened(_: Terminal) -> None:
         call.note(f"{machine} in {call.resolution.why}")

@@ -9,9 +9,9 @@ from typing import Any, Literal, Self
 
 from cmdop_sdk.dialing import Dialer
 from cmdop_sdk.errors import InvalidRequest
-from cmdop_sdk.exits import Exit, exit_of
 from cmdop_sdk.running import checked_argv
 from cmdop_sdk.stream import OnNotice, Stream, ignore
+from cmdop_wire.exits import Exit, exit_of
 
 LARGEST_SCREEN = 1000  # columns or rows
 

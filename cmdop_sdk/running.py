@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from cmdop_sdk.dialing import Dialer
 from cmdop_sdk.errors import CMDOPError, InvalidRequest, TimedOut
-from cmdop_sdk.exits import Exit, exit_of
 from cmdop_sdk.stream import OnNotice, Stream, ignore
+from cmdop_wire.exits import Exit, exit_of
 from cmdop_wire.frames import LIMITS, Kind
 
 DEFAULT_TIMEOUT = 30.0  # seconds at the machine (D-27)

@@ -12,9 +12,9 @@ from cmdop_sdk import running
 from cmdop_sdk.attached import Terminal
 from cmdop_sdk.dialing import Dialer
 from cmdop_sdk.errors import CMDOPError, InvalidRequest, MachineRefused, StreamClosed, TimedOut
-from cmdop_sdk.exits import Exit, exit_of
 from cmdop_sdk.running import CommandResult, RunningCommand, execute
 from cmdop_wire import frames
+from cmdop_wire.exits import Exit, exit_of
 from cmdop_wire.frames import LIMITS, STREAM, Kind
 from tests.sdk.relaying import OPENED, Peer, Script, relaying, run
 
