@@ -106,6 +106,20 @@ class RegisteredMachine(Struct, frozen=True, kw_only=True):
     seeds: Seeds | None = None
 
 
+class CommandAnswer(Struct, frozen=True, kw_only=True):
+    """What a command left, as it travels: each output as text, or as base64 where it is none."""
+
+    exit_code: int
+    signal: str | None = None
+    timed_out: bool
+    duration: float
+    stdout: str
+    stdout_encoding: str
+    stderr: str
+    stderr_encoding: str
+    truncated: bool
+
+
 class JoinToken(Struct, frozen=True, kw_only=True):
     """A join token without its text; ``state`` is live, redeemed, expired or revoked.
 

@@ -16,6 +16,7 @@ from cmdop_server.relay.socket import refuse as refuse_upgrade
 from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:
+    from cmdop_server.orders import Left, Order
     from cmdop_server.relay.app import Relay
 
 
@@ -32,7 +33,7 @@ def django_application() -> ThreadedDjango:
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one scope with everything in one process: http to Django, websockets to the relay."""
     if scope["type"] == "http":
-        await django_application()(scope, receive, send)
+        await django_application()(scope, receive, send, lambda order: relay().errands.run(order))
     else:
         await relay_application(scope, receive, send)
 
@@ -40,7 +41,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def worker_application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one scope as one of several workers: the relay has a process and a port of its own."""
     if scope["type"] == "http":
-        await django_application()(scope, receive, send)
+        await django_application()(scope, receive, send, _handed_over)
     elif scope["type"] == "websocket":
         await receive()
         # A client must not follow with its token, which belongs to this origin (D-23): it asks for a ticket.
@@ -55,6 +56,12 @@ async def relay_application(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
     else:
         await refuse(scope, send, 404, ErrorCode.NOT_FOUND, "this is the relay; it speaks websockets only")
+
+
+async def _handed_over(order: "Order") -> "Left":
+    from cmdop_server.relay.doorway import hand_over  # noqa: PLC0415 - its models need Django to be set up
+
+    return await hand_over(settings.DATA_DIR, order)
 
 
 @cache

@@ -19,7 +19,10 @@ from django.core.handlers.base import BaseHandler
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from cmdop_server.access.errors import Refused
+from cmdop_server.later import Fulfil, Later, unless
 from cmdop_server.limits import BODY_BYTES, BODY_SECONDS, WAITING_REQUESTS
+from cmdop_server.orders import Left
 from cmdop_server.requests import HEADER, new_request_id
 from cmdop_wire.vocab import ErrorCode
 
@@ -28,6 +31,7 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Coroutine[Any, Any, None]]
 SEND_SECONDS = 60  # a client that takes a streamed answer more slowly than one part in this time is cut off
+CLIENT_GONE = 499  # in the log only: who asked did not wait for the answer
 _log = structlog.stdlib.get_logger("cmdop.bridge")
 
 
@@ -77,6 +81,17 @@ async def refuse(
     await send({"type": "http.response.body", "body": content})
 
 
+def _start(response: HttpResponseBase) -> Message:
+    return {"type": "http.response.start", "status": response.status_code, "headers": _headers(response)}
+
+
+def _whole(response: HttpResponseBase) -> list[Message]:
+    content: bytes = response.content  # type: ignore[attr-defined]
+    if not response.has_header("Content-Length"):
+        response["Content-Length"] = str(len(content))
+    return [_start(response), {"type": "http.response.body", "body": content}]
+
+
 def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     cookies = ((b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values())
@@ -93,18 +108,18 @@ class ThreadedDjango(BaseHandler):
         self._capacity = threads + WAITING_REQUESTS
         self._requests = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, fulfil: Fulfil) -> None:
+        """Serve one request; ``fulfil`` carries out what a view ordered in place of an answer."""
         if self._requests >= self._capacity:
             await refuse(scope, send, 503, ErrorCode.UNAVAILABLE, "the server is overloaded", (b"retry-after", b"2"))
             return
         self._requests += 1
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, fulfil)
         finally:
             self._requests -= 1
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, fulfil: Fulfil) -> None:
         try:
             body = await _receive_body(scope, receive)
         except _TooLargeError:
@@ -122,11 +137,29 @@ class ThreadedDjango(BaseHandler):
 
         # A context of its own: nothing that one request binds is seen by the next one on the same thread.
         context = contextvars.copy_context()
-        messages = await loop.run_in_executor(self._threads, context.run, self._respond, scope, body, send_now)
-        for message in messages:
+        answer = await loop.run_in_executor(self._threads, context.run, self._respond, scope, body, send_now)
+        if isinstance(answer, Later):
+            answer = await self._settled(answer, receive, fulfil)
+        for message in answer:
             await send(message)
 
-    def _respond(self, scope: Scope, body: bytes, send_now: Callable[[Message], None]) -> list[Message]:
+    async def _settled(self, later: Later, receive: Receive, fulfil: Fulfil) -> list[Message]:
+        """Wait for an answer, without a thread; return what to send, which is nothing when the client went away."""
+        outcome: Left | Refused | None
+        try:
+            outcome = await unless(receive(), fulfil(later.order))
+        except Refused as refused:
+            outcome = refused
+        except Exception:
+            _log.exception("an order failed")
+            outcome = Refused(ErrorCode.INTERNAL, "something went wrong on the server")
+        if outcome is None:
+            later.when_settled(CLIENT_GONE)
+            return []
+        await asyncio.get_running_loop().run_in_executor(self._threads, later.settle, outcome)
+        return _whole(later)
+
+    def _respond(self, scope: Scope, body: bytes, send_now: Callable[[Message], None]) -> list[Message] | Later:
         """Run Django on this thread; return what is left to send."""
         set_script_prefix(scope.get("root_path", ""))
         signals.request_started.send(sender=self.__class__, scope=scope)
@@ -138,15 +171,11 @@ class ThreadedDjango(BaseHandler):
         response = self.get_response(request)
         # Closing tells Django that the request ends: on this thread, whose database connection it checks.
         try:
-            start: Message = {"type": "http.response.start", "status": response.status_code}
+            if isinstance(response, Later):
+                return response
             if not response.streaming:
-                content: bytes = response.content  # type: ignore[attr-defined]
-                if not response.has_header("Content-Length"):
-                    response["Content-Length"] = str(len(content))
-                start["headers"] = _headers(response)
-                return [start, {"type": "http.response.body", "body": content}]
-            start["headers"] = _headers(response)
-            send_now(start)
+                return _whole(response)
+            send_now(_start(response))
             for part in response:
                 send_now({"type": "http.response.body", "body": part, "more_body": True})
             return [{"type": "http.response.body", "body": b""}]

@@ -10,6 +10,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 
 from cmdop_server.address import client_address
+from cmdop_server.later import Later
 
 HEADER = "X-Request-Id"
 _ACCEPTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
@@ -53,17 +54,25 @@ class RequestMiddleware:
         try:
             response = self.get_response(request)
             response[HEADER] = identity
-            # Probes come every few seconds and say nothing while all is well.
-            is_probe = request.path.startswith("/health/") and response.status_code == 200
-            _log.log(
-                logging.DEBUG if is_probe else logging.INFO,
-                "request",
-                method=request.method,
-                path=shown_path(request),
-                status=response.status_code,
-                milliseconds=round((time.perf_counter() - began) * 1000, 1),
-                address=client_address(request),
-            )
+
+            def tell(status: int) -> None:
+                # Probes come every few seconds and say nothing while all is well.
+                is_probe = request.path.startswith("/health/") and status == 200
+                _log.log(
+                    logging.DEBUG if is_probe else logging.INFO,
+                    "request",
+                    method=request.method,
+                    path=shown_path(request),
+                    status=status,
+                    milliseconds=round((time.perf_counter() - began) * 1000, 1),
+                    address=client_address(request),
+                    request_id=identity,
+                )
+
+            if isinstance(response, Later):
+                response.when_settled = tell
+            else:
+                tell(response.status_code)
         finally:
             structlog.contextvars.unbind_contextvars("request_id")
         return response

@@ -12,6 +12,8 @@ TOOLS = {
     "fish": "fish",
     "git": "git",
     "chromium": "chromium",
+    "curl": "curl",
+    "jq": "jq",
 }
 
 

@@ -40,13 +40,20 @@ class WorkspacePlace:
         query: Query | None = None,
         body: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        patience: float = 0.0,
     ) -> Reply[T]:
         """Send one request below ``/workspaces/{ws}``; see ``Transport.request``."""
 
         async def send(ref: str) -> Reply[T]:
             path = f"{API_BASE}/workspaces/{segment(ref)}{tail}"
             return await self.transport.request(
-                method, path, answer, query=query, body=body, idempotency_key=idempotency_key
+                method,
+                path,
+                answer,
+                query=query,
+                body=body,
+                idempotency_key=idempotency_key,
+                patience=patience,
             )
 
         if self.ref is None:

@@ -18,7 +18,7 @@ from cmdop_sdk.auth import KeyCredential, Refresh, TokenSource, not_ours
 from cmdop_sdk.errors import AuthenticationError, CMDOPError, InvalidRequest, LocalCode, Unreachable
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.transport.answers import Reply, decoded, refused, translated
-from cmdop_sdk.transport.bounds import BoundTransport, network
+from cmdop_sdk.transport.bounds import PATIENCE, BoundTransport, network
 from cmdop_sdk.transport.flows import KeyAuth, PairAuth, RefreshFailed
 from cmdop_sdk.transport.lean import httpx
 
@@ -58,6 +58,7 @@ class Transport:
                 hint="unset CMDOP_TIMEOUT CMDOP_RETRIES",
             )
         self.origin = origin_of(server)
+        self._timeout = timeout
         self._retries = retries
         self._backoff = backoff
         self._auth: httpx.Auth | None = None
@@ -109,11 +110,13 @@ class Transport:
         idempotency_key: str | None = None,
         is_public: bool = False,
         is_repeatable: bool = False,
+        patience: float = 0.0,
     ) -> Reply[T]:
         """Return the answer to one request, decoded as ``answer`` (``NoneType`` for 204), or raise ``CMDOPError``.
 
         Reads, writes with an idempotency key and what the caller declares ``is_repeatable`` are tried again after a
-        transient failure; nothing else is. Public requests carry no credential.
+        transient failure; nothing else is. Public requests carry no credential. ``patience`` is how many seconds more
+        than usual the answer may take, because it is about something that takes so long.
         """
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         request = self._http.build_request(
@@ -122,6 +125,8 @@ class Transport:
             params={name: _spelled(value) for name, value in (query or {}).items() if value is not None},
             content=None if body is None else msgspec.json.encode(body),
             headers=headers if body is None else {**headers, "Content-Type": "application/json"},
+            timeout=httpx.Timeout(self._timeout + patience, connect=min(CONNECT_TIMEOUT, self._timeout)),
+            extensions={PATIENCE: patience},
         )
         auth = None if is_public else self._auth
         if not is_public and auth is None:

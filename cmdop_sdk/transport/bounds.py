@@ -14,6 +14,8 @@ from cmdop_sdk.transport.answers import redirected
 from cmdop_sdk.transport.lean import httpx
 from cmdop_sdk.trust import ssl_context
 
+PATIENCE = "cmdop.patience"  # extension of a request: seconds that its answer may take beyond the usual
+
 
 class BoundTransport(httpx.AsyncBaseTransport):
     """Lets requests out to one origin only, and answers in up to a size and a time."""
@@ -28,9 +30,10 @@ class BoundTransport(httpx.AsyncBaseTransport):
         """Send ``request``; ``WrongOrigin`` before a byte leaves if it is meant for another server."""
         if origin_of(f"{request.url.scheme}://{request.url.netloc.decode('ascii')}") != self._origin:
             raise not_ours("this request", self._origin, str(request.url.host))
-        deadline = time.monotonic() + self._whole
+        whole = self._whole + float(request.extensions.get(PATIENCE, 0.0))
+        deadline = time.monotonic() + whole
         try:
-            async with asyncio.timeout(self._whole):
+            async with asyncio.timeout(whole):
                 response = await self._inner.handle_async_request(request)
         except TimeoutError as late:
             raise httpx.ReadTimeout("the answer took too long", request=request) from late

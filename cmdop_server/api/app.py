@@ -5,7 +5,19 @@ from ninja import NinjaAPI
 from cmdop_server.api import errors
 from cmdop_server.api.auth import Bearer
 from cmdop_server.api.parsing import StrictParser
-from cmdop_server.api.routers import auth, events, joining, keys, machines, me, members, sessions, version, workspaces
+from cmdop_server.api.routers import (
+    auth,
+    commands,
+    events,
+    joining,
+    keys,
+    machines,
+    me,
+    members,
+    sessions,
+    version,
+    workspaces,
+)
 
 PREFIX = "/api/v1"
 
@@ -21,5 +33,5 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 errors.install(api)
-for _module in (me, auth, workspaces, members, keys, machines, joining, sessions, events, version):
+for _module in (me, auth, workspaces, members, keys, machines, joining, sessions, commands, events, version):
     api.add_router("", _module.router)

@@ -12,6 +12,7 @@ from cmdop_server.access.policy import scope_for
 from cmdop_server.api.auth import actor_of
 from cmdop_server.api.idempotency import HEADER, KEY_LENGTH, once
 from cmdop_server.api.schemas.common import ErrorEnvelope
+from cmdop_server.later import Later
 from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.vocab import AccountAction, Action
 
@@ -61,7 +62,8 @@ def operation(
         @wraps(view)
         def run(request: HttpRequest, **given: Any) -> Any:
             if not creates:
-                return Status(status, view(request, **given))
+                answer = view(request, **given)
+                return answer if isinstance(answer, Later) else Status(status, answer)
             actor = actor_of(request)
 
             def still_allowed() -> None:

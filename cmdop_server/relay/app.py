@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -11,15 +10,16 @@ from django.conf import settings
 
 from cmdop_server.access.errors import Refused
 from cmdop_server.address import resolve
-from cmdop_server.relay import authority
+from cmdop_server.relay import authority, serving
 from cmdop_server.relay.clients import Client
 from cmdop_server.relay.cuts import LOST_DATABASE
 from cmdop_server.relay.doorway import Doorway
+from cmdop_server.relay.errands import Errands
 from cmdop_server.relay.fence import apply, fence
 from cmdop_server.relay.hub import Hub, machine_of
 from cmdop_server.relay.links import AgentLink
 from cmdop_server.relay.records import Records
-from cmdop_server.relay.socket import Gone, Receive, Scope, Send, Socket, refuse
+from cmdop_server.relay.socket import Receive, Scope, Send, Socket, refuse
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Kind, Malformed
 from cmdop_wire.ids import make_id
@@ -42,7 +42,8 @@ class Relay:
         self._version = version
         self._public_host = public_host
         self._proxies = proxies
-        self._doorway = Doorway(settings.DATA_DIR, partial(apply, self.hub))
+        self.errands = Errands(self.hub)
+        self._doorway = Doorway(settings.DATA_DIR, partial(apply, self.hub), self.errands.run)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -111,12 +112,12 @@ class Relay:
     async def _client(self, socket: Socket, credential: str, address: str) -> None:
         caller = await authority.ask(authority.caller_of, credential, address=address, request_id=make_id("event"))
         client = Client(self.hub, socket, caller)
-        await self._run(socket, client.serve, lambda problem: self.records.client_cut(client.caller.actor, problem))
+        await serving.run(socket, client.serve, lambda problem: self.records.client_cut(client.caller.actor, problem))
 
     async def _agent(self, socket: Socket, credential: str) -> None:
         row = await authority.ask(authority.machine_of_credential, credential)
         link = AgentLink(self.hub, socket, machine_of(row))
-        await self._run(
+        await serving.run(
             socket,
             lambda: self._serve_agent(link, credential),
             lambda problem: self.records.machine_cut(link.machine, problem),
@@ -173,30 +174,6 @@ class Relay:
             if self.hub.cuts == before:
                 return True
             self.hub.detach(link)
-
-    async def _run(self, socket: Socket, serve: Callable[[], Awaitable[None]], note_cut: Callable[[str], None]) -> None:
-        """Accept, and receive and send side by side until one of them ends; a peer that breaks the rules is told on."""
-        await socket.accept()
-        sending = asyncio.create_task(socket.drain())
-        try:
-            await serve()
-            socket.close(CloseCode.DONE)
-        except Gone:
-            pass
-        except Malformed as problem:
-            log.warning("a peer was cut", extra={"problem": str(problem)})
-            note_cut(str(problem))
-            socket.close(CloseCode.MALFORMED, str(problem))
-        except TimeoutError:
-            socket.close(CloseCode.MALFORMED, "too slow to speak")
-        except Refused as refusal:
-            is_dead = refusal.code is ErrorCode.UNAUTHENTICATED
-            socket.close(CloseCode.AUTH if is_dead else CloseCode.UNAVAILABLE, str(refusal.code))
-        finally:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(5):
-                    await sending
-            sending.cancel()
 
     async def _watch_database(self) -> None:
         """Close everything when rights cannot be read any more for 30 s: silence means deny."""

@@ -17,7 +17,7 @@ from django.db import close_old_connections
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Refused, Unauthenticated
 from cmdop_server.audit.services import record_denial
-from cmdop_server.credentials.authenticate import actor_from_credential, prove
+from cmdop_server.credentials.authenticate import actor_from_credential, prove, standing_of
 from cmdop_server.machines import queries as machines
 from cmdop_server.machines import services as machine_services
 from cmdop_server.machines.models import Machine
@@ -85,6 +85,15 @@ def caller_of(text: str, *, address: str, request_id: str) -> Caller:
         return Caller(ticket.actor, ticket.expires_at, ticket.ends_at, (ticket.machine_id, ticket.action))
     proof = prove(text, address=address, request_id=request_id)
     return Caller(proof.actor, proof.expires_at, proof.ends_at)
+
+
+def caller_by_id(credential_id: str, *, address: str, request_id: str) -> Caller:
+    """Return who a key or a family of tokens stands for that a worker has proved a moment ago.
+
+    It is for less than two minutes: the token that was shown is not asked for again, what ends the key or sign-in is.
+    """
+    standing = standing_of(credential_id, address=address, request_id=request_id)
+    return Caller(standing.actor, None, standing.ends_at)
 
 
 def admit(caller: Caller, machine_ref: str, action: Action) -> Admitted:

@@ -15,6 +15,7 @@ from cmdop_sdk.auth import MemoryTokenSource
 from cmdop_sdk.client import AsyncCMDOPClient
 from cmdop_sdk.errors import (
     AgentOffline,
+    InvalidRequest,
     MachineRefused,
     NotFound,
     PermissionDenied,
@@ -386,3 +387,22 @@ def test_a_relay_with_a_port_of_its_own_takes_tickets(
     finally:
         machine.stop()
         world.close()
+
+
+def test_a_small_command_without_a_stream(world: World, machine: Machine) -> None:
+    async def test() -> None:
+        async with acting(world) as client:
+            given = bytes(range(256))
+            done = await client.machines.run("web-1", ["sh", "-c", "cat; echo err >&2; exit 3"], stdin=given)
+            assert (done.exit_code, done.stdout, done.stderr, done.truncated) == (3, given, b"err\n", False)
+            late = await client.machines.run("web-1", ["sleep", "60"], timeout=0.5)
+            assert (late.exit_code, late.timed_out) == (124, True)
+            with pytest.raises(MachineRefused) as missing:
+                await client.machines.run("web-1", ["no-such-command-here"])
+            assert missing.value.code == "command_not_found"
+            with pytest.raises(InvalidRequest):
+                await client.machines.run("web-1", ["true"], timeout=31)
+            with pytest.raises(NotFound):
+                await client.machines.run("web-9", ["true"])
+
+    run(test)

@@ -12,6 +12,8 @@ A row is an operation, with a remark where one operation is asked for different 
   member who is a guest now; ``shared``: a workspace key with every scope; ``foreign``: the same in globex;
 - ``opened by``: the scopes of which one alone lets a workspace key through; any other one gets 403.
 
+``run_command`` is asked of a machine whose agent is away: 409 is the answer to whoever may run something there.
+
 The action beside the operation is what the row proves; it must be the operation's declared one or one of its ``also``.
 """
 
@@ -76,6 +78,7 @@ show_session                     | session.list         | 200   200   200    200
 terminate_session                | session.operate      | 200   200   200    403   | 404      401    | 200     200      403     200    404     | commands:execute
 terminate_session, not one's own | session.terminate_any| 200   200   403    403   | 404      401    | 403     403      403     403    404     |
 create_session_ticket            | session.observe      | 201   201   201    201   | 404      401    | 201     201      201     201    404     | sessions:observe
+run_command                      | command.execute      | 409   409   409    403   | 404      401    | 409     409      403     409    404     | commands:execute
 list_events                      | audit.view           | 200   200   200    200   | 404      401    | 200     200      200     200    404     | audit:read
 show_head                        | audit.view           | 200   200   200    200   | 404      401    | 200     200      200     200    404     | audit:read
 """

@@ -236,6 +236,13 @@ class Stage:
             self._targets["a machine"] = self.machine()["id"]
         return self.at(caller, method, f"/machines/{self._targets['a machine']}{path}", **options)
 
+    def run_command(self, caller: Caller) -> httpx.Response:
+        """Ask for a command on a machine that stays."""
+        if "a machine" not in self._targets:
+            self._targets["a machine"] = self.machine()["id"]
+        body = {"machine": self._targets["a machine"], "argv": ["true"]}
+        return self.at(caller, "POST", "/commands", json=body)
+
     def register(self, caller: Caller) -> httpx.Response:
         """Register a host nobody knows in the caller's own workspace, and make room again."""
         body = {"hostname": f"host-{secrets.token_hex(6)}"}
@@ -359,6 +366,8 @@ REQUESTS: dict[str, Request] = {
     "terminate_session": lambda stage, caller: stage.terminate(caller, own=True),
     "terminate_session, not one's own": lambda stage, caller: stage.terminate(caller, own=False),
     "create_session_ticket": lambda stage, caller: stage.on_session(caller, "POST", "/ticket"),
+    # To a machine whose agent is away: whoever may run something there is told so.
+    "run_command": Stage.run_command,
     "list_events": _at("GET", "/events"),
     "show_head": _at("GET", "/events/head"),
 }
