@@ -72,7 +72,7 @@ def test_an_observer_sees_and_has_no_effect_whatever_they_send(world: World, mac
             await read_until(operator, b"ready 42")
             guest = await dial(world, world.token("guest"))
             await guest.send(frames.encode_json(Kind.OPEN, STREAM, kind="observe", machine="web-1"))
-            opened = frames.decode(await guest.recv())
+            opened = frames.decode(await guest.recv(decode=False))
             assert opened.kind is Kind.OPENED
             typed = f"touch {marker}\n".encode()
             for kind in Kind:
