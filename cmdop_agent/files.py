@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LONGEST_PATH = 4096
+AHEAD = 1024 * 1024  # bytes that are read and hashed at a time, aside: a thread for each frame would cost as much again
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -135,17 +136,19 @@ async def _send(channels: "Channels", each: "Open", root: str, parts: list[str],
         has_room = asyncio.Event()
         each.on_room = has_room.set
         channels.outbox.put(channel.opened(size=found.st_size, mode=stat.S_IMODE(found.st_mode)))
-        digest, size = hashlib.sha256(), 0
+        digest, size, ahead = hashlib.sha256(), 0, memoryview(b"")
         while True:
             room = channels.room(each, Kind.OUTPUT)
             if room <= 0:
                 has_room.clear()
                 await has_room.wait()
                 continue
-            data = await _aside(os.read, opened, min(room, LIMITS.chunk))
-            if not data:
-                break
-            digest.update(data)
+            if not ahead:
+                ahead = memoryview(await _aside(_read_ahead, opened, digest))
+                if not ahead:
+                    break
+                continue  # the room may be another by now
+            data, ahead = bytes(ahead[: min(room, LIMITS.chunk)]), ahead[min(room, LIMITS.chunk) :]
             size += len(data)
             channels.outbox.put(channel.output(Kind.OUTPUT, data))
         channels.outbox.put(channel.exit(status=0, size=size, sha256=digest.hexdigest()))
@@ -162,11 +165,16 @@ async def _take(channels: "Channels", each: "Open", root: str, parts: list[str],
         each.on_input_end = lambda: waiting.put_nowait(None)
         channels.outbox.put(channel.opened())
         digest, size = hashlib.sha256(), 0
-        while (piece := await waiting.get()) is not None:
-            await _aside(_write_all, replacement.opened, piece)
-            digest.update(piece)
-            size += len(piece)
-            channels.outbox.put(channel.consumed(len(piece)))
+        is_whole = False
+        while not is_whole:
+            pieces = [await waiting.get()]
+            while not waiting.empty():  # all that is there at once: a thread costs more than a copy
+                pieces.append(waiting.get_nowait())
+            is_whole = pieces[-1] is None
+            taken = b"".join(piece for piece in pieces if piece is not None)
+            await _aside(_write_all, replacement.opened, taken, digest)
+            size += len(taken)
+            channels.outbox.put(channel.consumed(len(taken)))
         await _aside(os.fsync, replacement.opened)
         replacement.keep(channel.opening.mode)
     finally:
@@ -184,7 +192,14 @@ async def _aside(work: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-def _write_all(opened: int, data: bytes) -> None:
+def _read_ahead(opened: int, digest: "hashlib._Hash") -> bytes:
+    data = os.read(opened, AHEAD)
+    digest.update(data)
+    return data
+
+
+def _write_all(opened: int, data: bytes, digest: "hashlib._Hash") -> None:
+    digest.update(data)
     remaining = memoryview(data)
     while remaining:
         remaining = remaining[os.write(opened, remaining) :]

@@ -22,6 +22,7 @@ from cmdop_wire.frames import LIMITS
 
 CONTENT_LIMIT = 64 * 1024 * 1024  # bytes returned as a value; larger files go to a path
 DEFAULT_MODE = 0o644
+AT_ONCE = LIMITS.window // 2  # bytes of a file for which one thread is worth its while
 
 OnProgress = Callable[[int, int | None], None]
 """Takes how many bytes have gone and how many there are, if that is known; called in the event loop."""
@@ -77,18 +78,24 @@ async def _received(
     stream: Stream, keep: Callable[[memoryview], None], size: int | None, on_progress: OnProgress, is_slow: bool = False
 ) -> tuple[int, str]:
     digest, count = hashlib.sha256(), 0
+    waiting: list[memoryview] = []
 
-    def take(data: memoryview) -> None:
-        digest.update(data)
-        keep(data)
+    def take() -> None:
+        for data in waiting:
+            digest.update(data)
+            keep(data)
+        waiting.clear()
 
     async for piece in stream:
-        if is_slow:
-            await asyncio.to_thread(take, piece.data)  # a slow disk holds up nobody else
-        else:
-            take(piece.data)
+        waiting.append(piece.data)
         count += len(piece.data)
+        if not is_slow:
+            take()
+        elif sum(map(len, waiting)) >= AT_ONCE:
+            await asyncio.to_thread(take)  # a slow disk holds up nobody else
         on_progress(count, size)
+    if waiting:
+        await asyncio.to_thread(take)
     _compare(stream.exit, count, digest.hexdigest())
     return count, digest.hexdigest()
 
@@ -132,15 +139,21 @@ async def _sent(
     mode = DEFAULT_MODE if mode is None else mode & 0o777
     opening = {"kind": "write_file", "machine": machine, "path": checked_path(path), "size": size, "mode": mode}
     digest, count = hashlib.sha256(), 0
+
+    def read(file: BinaryIO) -> bytes:
+        data = file.read(AT_ONCE)
+        digest.update(data)
+        return data
+
     async with Stream(dialer, opening, on_notice=on_notice) as stream:
         while True:
             if isinstance(source, memoryview):
                 piece = bytes(source[count : count + LIMITS.chunk])
+                digest.update(piece)
             else:
-                piece = await asyncio.to_thread(source.read, LIMITS.chunk)
+                piece = await asyncio.to_thread(read, source)
             if not piece:
                 break
-            digest.update(piece)
             count += len(piece)
             await stream.send(piece)
             on_progress(count, size)
