@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from cmdop_server.access.errors import Refused
 from cmdop_server.config import VARIABLES
 from cmdop_server.management import opening, say
+from cmdop_server.management.pages import Parser
 from cmdop_server.refusal import Refusal
 from cmdop_wire.vocab import Exit
 
@@ -17,15 +18,17 @@ Run = Callable[[argparse.Namespace], int]
 
 def _settings_text() -> str:
     lines = [f"  {variable.name:<22} {variable.meaning.replace('`', '')}" for variable in VARIABLES]
-    return "Settings are environment variables; the options above are other spellings of some:\n" + "\n".join(lines)
+    return "Settings are environment variables; the options above are spellings of some:\n" + "\n".join(lines)
 
 
 class Grammar:
     """The commands with their options; ``read`` tells which function a line asks for."""
 
     def __init__(self) -> None:
-        self.parser = argparse.ArgumentParser(
-            prog=PROGRAM, description="The control plane: API, sign-in pages and cabinet."
+        self.parser = Parser(
+            prog=PROGRAM,
+            description="The control plane: API, relay, sign-in pages and cabinet.",
+            examples=[f"{PROGRAM} start", f"{PROGRAM} bootstrap --email you@example.com --token-only"],
         )
         self._commands = self.parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         self._add_start()
@@ -35,9 +38,12 @@ class Grammar:
 
     def read(self, line: Sequence[str]) -> argparse.Namespace:
         """Return the parsed line; ends the process with status 2 and a message when it makes no sense."""
-        return self.parser.parse_args(line)
+        asked, extra = self.parser.parse_known_args(line)
+        if extra:  # the command itself says so: its page is the one to read
+            asked.parser.error(f"unrecognized arguments: {extra[0]}")
+        return asked
 
-    def _add(self, name: str, run: Run, text: str, *examples: str, more: str = "") -> argparse.ArgumentParser:
+    def _add(self, name: str, run: Run, text: str, *examples: str, more: str = "") -> Parser:
         return _add_command(self._commands, name, run, text, *examples, more=more)
 
     def _add_start(self) -> None:
@@ -63,13 +69,14 @@ class Grammar:
         _add_json(bootstrap)
 
     def _add_user(self) -> None:
-        user = self._commands.add_parser("user", help="Make accounts and memberships.")
+        text = "Make accounts and memberships."
+        user = self._commands.add_parser("user", help=text, description=text)
         verbs = user.add_subparsers(dest="verb", required=True, metavar="COMMAND")
         text = "Make an account, or take the existing one, and make it a member of a workspace."
         create = _add_command(
             verbs, "create", _user_create, text, "user create bob@example.com --workspace acme --role guest --token"
         )
-        create.add_argument("email", metavar="EMAIL")
+        create.add_argument("email", metavar="EMAIL", help="address of the account")
         create.add_argument("--workspace", metavar="SLUG", help="make it a member of this workspace")
         create.add_argument("--role", metavar="ROLE", help="owner, admin, member (default) or guest")
         create.add_argument("--name", default="", metavar="NAME", help="the person's name")
@@ -96,26 +103,21 @@ class Grammar:
 
 
 def _add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[Parser]",
     name: str,
     run: Run,
     text: str,
     *examples: str,
     more: str = "",
-) -> argparse.ArgumentParser:
-    shown = "".join(f"\n  {PROGRAM} {example}" for example in examples)
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=f"Examples:{shown}" + (f"\n\n{more}" if more else ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+) -> Parser:
+    command: Parser = commands.add_parser(
+        name, help=text, description=text, examples=[f"{PROGRAM} {example}" for example in examples], more=more
     )
-    command.set_defaults(run=run, as_json=False)
+    command.set_defaults(run=run, as_json=False, parser=command)
     return command
 
 
-def _add_json(command: argparse.ArgumentParser) -> None:
+def _add_json(command: Parser) -> None:
     command.add_argument("--json", action="store_true", dest="as_json", help="answer as one JSON object")
 
 

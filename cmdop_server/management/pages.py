@@ -1,0 +1,102 @@
+"""How ``cmdop server`` talks about its own line: help pages and complaints that look like those of every other command.
+
+The control plane does not know the command line's package; what both must look like is written down in cli.md.
+"""
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from cmdop_wire.vocab import Exit
+
+WIDTH = 80
+_NO_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+_COMPLAINTS = (
+    (_NO_COMMAND, "{0} is no command of {prog}"),
+    (re.compile(r"argument (\S+): invalid choice: .* \(choose from (.*)\)", re.DOTALL), "{0} is one of {1}"),
+    (re.compile(r"argument (\S+): expected one argument"), "{0} needs a value"),
+    (re.compile(r"argument (\S+): ignored explicit argument"), "{0} takes no value"),
+    (re.compile(r"unrecognized arguments: (\S+)"), "{0} is more than {prog} takes"),
+    (re.compile(r"the following arguments are required: (.*)"), "{prog} needs {0}"),
+)
+_TERM = 28  # cells for the left column; a longer term gets a line of its own
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser with the house's pages; ``examples`` are lines to paste, ``more`` what follows them."""
+
+    def __init__(self, *, examples: Sequence[str] = (), more: str = "", **settings: Any) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, **settings)
+        self.add_argument("--help", "-h", action="help", help="print help")
+        self.examples = examples
+        self.more = more
+
+    def format_help(self) -> str:
+        """Return the page: usage, sentence, commands or arguments, options, examples."""
+        own = [each for each in self._actions if each.help is not argparse.SUPPRESS]
+        options = [each for each in own if each.option_strings]
+        words = [each for each in own if not each.option_strings]
+        nested = next((each for each in words if isinstance(each, argparse._SubParsersAction)), None)
+        if nested is not None:
+            body = _section("Commands", [(each.dest, each.help or "") for each in nested._choices_actions])
+            closing = f"Help on a command: {self.prog} COMMAND --help"
+        else:
+            body = _section("Arguments", [(str(each.metavar), each.help or "") for each in words])
+            closing = ""
+        shown = [each for each in options if "--help" not in each.option_strings] or options
+        parts = [
+            f"Usage: {self.format_usage()}",
+            textwrap.fill(self.description or "", WIDTH),
+            body,
+            "" if nested is not None else _section("Options", [(_term(each), each.help or "") for each in shown]),
+            _section("Examples", [(line, "") for line in self.examples]),
+            self.more,
+            closing,
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def format_usage(self) -> str:
+        """Return how a line is written, on one line."""
+        own = [each for each in self._actions if "--help" not in each.option_strings]
+        words = [str(each.metavar) for each in own if not each.option_strings]
+        needed = [_term(each) for each in own if each.option_strings and each.required]
+        has_options = any(each.option_strings and not each.required for each in own)
+        return " ".join([self.prog, *needed, *(["[OPTIONS]"] if has_options else []), *words])
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2: what is wrong, how it is written, and where help is."""
+        said, fix = message[:1].lower() + message[1:], f"{self.prog} --help"
+        for pattern, ours in _COMPLAINTS:
+            if found := pattern.match(message):
+                said = ours.format(*(each.replace("'", "") for each in found.groups()), prog=self.prog)
+                break
+        if found := _NO_COMMAND.match(message):
+            near = get_close_matches(found[1], found[2].replace("'", "").split(", "), n=1)
+            fix = f"{self.prog} {near[0]} --help" if near else fix
+        sys.stderr.write(f"error: {said}\nwhy: its usage is {self.format_usage()}\nfix: {fix}\n")
+        sys.exit(int(Exit.USAGE))
+
+
+def _term(option: argparse.Action) -> str:
+    name = option.option_strings[0]
+    if option.nargs == 0:
+        return ", ".join(option.option_strings)
+    value = option.metavar or "|".join(map(str, option.choices or ())) or option.dest.upper()
+    return f"{name} {value}"
+
+
+def _section(title: str, terms: Sequence[tuple[str, str]]) -> str:
+    """Return ``terms`` with their explanations in two columns under ``title``; nothing for no terms."""
+    if not terms:
+        return ""
+    size = min(max(len(term) for term, _ in terms), _TERM)
+    lines = [f"{title}:"]
+    for term, text in terms:
+        body = textwrap.wrap(text, WIDTH - size - 4) if text else []
+        first = f"  {term:<{size}}  {body.pop(0)}" if body and len(term) <= size else f"  {term}"
+        lines += [first.rstrip(), *(" " * (size + 4) + line for line in body)]
+    return "\n".join(lines)
