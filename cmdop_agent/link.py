@@ -26,7 +26,8 @@ _QUIET = logging.getLogger("cmdop_agent.websockets")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False  # what went wrong is told once, by the link
 
-FIRST_BOUND, LONGEST_BOUND = 2.0, 30.0
+FIRST_BOUND, LONGEST_BOUND = 2.0, 8.0  # a relay that restarts, however long that took, has all machines within 10 s
+LONGEST_BOUND_UNANSWERED = 30.0  # nobody says no: the relay is far away, or has more to do than it can
 LONGEST_BOUND_WITH_STREAMS = 5.0  # somebody waits, and not longer than the grace
 STEADY = 20.0  # a link that held so long starts the back-off anew
 CONFLICT_WAIT = 300.0  # somebody else has our credential: D-5
@@ -48,14 +49,14 @@ class Wait:
     random: Callable[[], float] = random.random
     _tries: int = 0
 
-    def next(self, code: int | None = None, *, has_streams: bool = False) -> float:
+    def next(self, code: int | None = None, *, has_streams: bool = False, is_unanswered: bool = False) -> float:
         """Return the seconds to wait after the relay closed with ``code``; ``None``: it did not say."""
         if code in GONE:
             return GONE_WAIT * (1.0 + 0.5 * self.random())
         if code == CloseCode.CONFLICT:
             return CONFLICT_WAIT * (0.5 + self.random())
-        longest = LONGEST_BOUND_WITH_STREAMS if has_streams else LONGEST_BOUND
-        bound = min(longest, FIRST_BOUND * 2.0**self._tries)
+        longest = LONGEST_BOUND_UNANSWERED if is_unanswered else LONGEST_BOUND
+        bound = min(LONGEST_BOUND_WITH_STREAMS if has_streams else longest, FIRST_BOUND * 2.0**self._tries)
         self._tries = min(self._tries + 1, 10)
         return bound * (0.1 + 0.9 * self.random())
 
@@ -70,6 +71,7 @@ class LinkState:
 
     is_up: bool = False
     is_refused: bool = False  # the relay does not know this machine, or not any more
+    is_unanswered: bool = False  # the last attempt met silence
     since: float = field(default_factory=monotonic)
     node: str = ""
     server_version: str = ""
@@ -122,7 +124,7 @@ class Link:
             self._channels.link_lost()
             if monotonic() - started > STEADY:
                 self._wait.reset()
-            pause = self._wait.next(code, has_streams=len(self._channels) > 0)
+            pause = self._wait.next(code, has_streams=len(self._channels) > 0, is_unanswered=self.state.is_unanswered)
             if self._told in ALONE:
                 pause /= 20
             self.state.next_attempt = monotonic() + pause
@@ -207,6 +209,7 @@ class Link:
         except Malformed as problem:
             self.state.last_problem = f"the relay sent what it may not: {problem}"
         except TimeoutError:
+            self.state.is_unanswered = True
             self.state.last_problem = f"{origin} does not answer"
         except (OSError, EOFError, websockets.WebSocketException) as problem:
             self.state.last_problem = unreachable(problem, origin).message

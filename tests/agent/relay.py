@@ -266,7 +266,7 @@ async def relay() -> AsyncIterator[Relay]:
 class Impatient(Wait):
     """Comes back at once, where a test is not about waiting."""
 
-    def next(self, code: int | None = None, *, has_streams: bool = False) -> float:
+    def next(self, code: int | None = None, **how: bool) -> float:
         """Return next to nothing."""
         return 0.02
 

@@ -28,15 +28,16 @@ from cmdop_wire.frames import LINK, CloseCode, Kind
 from tests.agent.relay import Relay, own_folder, registration, relay, run, running
 
 
-def waits(count: int, fraction: float) -> list[float]:
+def waits(count: int, fraction: float, **how: bool) -> list[float]:
     """Return the first waits of an agent whose dice always show ``fraction``."""
     wait = Wait(random=lambda: fraction)
-    return [wait.next() for _ in range(count)]
+    return [wait.next(**how) for _ in range(count)]
 
 
 def test_waits_double_up_to_a_bound_and_never_vanish() -> None:
-    assert waits(6, 1.0) == [2, 4, 8, 16, 30, 30]
-    assert waits(6, 0.0) == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.0, 3.0])
+    assert waits(6, 1.0) == [2, 4, 8, 8, 8, 8]
+    assert waits(6, 0.0) == pytest.approx([0.2, 0.4, 0.8, 0.8, 0.8, 0.8])
+    assert waits(6, 1.0, is_unanswered=True) == [2, 4, 8, 16, 30, 30]  # it may have too much to do
     wait = Wait(random=lambda: 1.0)
     for _ in range(2000):
         assert wait.next() <= LONGEST_BOUND
