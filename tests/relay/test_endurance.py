@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import random
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
@@ -14,14 +13,15 @@ from typing import Self
 import psutil
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 
 from cmdop_sdk.errors import StreamClosed
 from cmdop_sdk.stream import Stream
 from cmdop_wire import frames
-from cmdop_wire.frames import LIMITS, PROTOCOL, STREAM, CloseCode, Kind
+from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Kind
 from tests.fleet import Fleet, new_fleet
 from tests.processes import start_server
+from tests.relay.deaf import PATIENCE, dial, printed, talking
 from tests.relay.seats import read_until, stream
 from tests.world import World, make_world
 
@@ -29,7 +29,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MIB = 1024 * 1024
 MAY_GROW = 32 * MIB
 OTHERS = [f"calm-{number}" for number in range(10)]
-PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -66,31 +65,6 @@ async def eventually(is_so: Callable[[], object], what: str) -> None:
         raise AssertionError(f"{what}, and it is not so after {PATIENCE:g} s") from None
 
 
-async def dial(world: World, who: str, **opening: object) -> ClientConnection:
-    """Open a stream over a bare websocket with little room in the kernel; nothing is read after OPENED."""
-    address = world.server.url.removeprefix("http://").partition(":")
-    plain = socket.socket()
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    plain.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(plain, (address[0], int(address[2])))
-    opened = await connect(
-        f"ws{world.server.url.removeprefix('http')}/relay/client",
-        sock=plain,
-        additional_headers={"Authorization": f"Bearer {world.token(who)}"},
-        subprotocols=[websockets.Subprotocol(PROTOCOL)],
-        compression=None,
-        max_size=LIMITS.frame,
-        max_queue=1,
-        ping_interval=None,  # who does not read cannot answer either
-    )
-    await opened.send(frames.encode_json(Kind.OPEN, STREAM, **opening))
-    async with asyncio.timeout(PATIENCE):
-        first = frames.decode(await opened.recv())
-    assert first.kind is Kind.OPENED, first
-    opened.transport.pause_reading()
-    return opened
-
-
 async def echo(opened: Stream, rounds: int) -> None:
     """Type lines at a ``cat`` on a terminal, and wait for each to come back from both."""
     for number in range(rounds):
@@ -99,14 +73,8 @@ async def echo(opened: Stream, rounds: int) -> None:
         await read_until(opened, line + b"\r\n" + line + b"\r\n")
 
 
-def talking(fleet: Fleet, program: str) -> psutil.Process | None:
-    """Return the process that prints on the machine."""
-    agent = psutil.Process(fleet["talker"].process.pid)
-    return next((child for child in agent.children(recursive=True) if child.name() == program), None)
-
-
 def test_who_never_reads_stops_the_machine_and_nobody_else(own: World, fleet: Fleet) -> None:
-    relay = own.server.process.pid
+    relay, agent = own.server.process.pid, fleet["talker"].process.pid
 
     async def play() -> None:
         calm = [stream(own, own.token("member"), kind="session", machine=name, argv=["cat"]) for name in OTHERS]
@@ -114,27 +82,21 @@ def test_who_never_reads_stops_the_machine_and_nobody_else(own: World, fleet: Fl
         await asyncio.gather(*(echo(each, 5) for each in calm))
         before = resident(relay)
         slow = await dial(own, "admin", kind="command", machine="talker", argv=["head", "-c", "1G", "/dev/zero"])
-        await eventually(lambda: printed(fleet, "head") >= LIMITS.window, "the machine prints what the window holds")
+        await eventually(lambda: printed(agent, "head") >= LIMITS.window, "the machine prints what the window holds")
         most = 0
         for _ in range(10):
             await asyncio.gather(*(echo(each, 5) for each in calm))
             most = max(most, resident(relay))
         # The window, and what the pipe and the agent hold of it beyond: the rest of the gibibyte was never printed.
-        assert printed(fleet, "head") < LIMITS.window + 3 * LIMITS.chunk
+        assert printed(agent, "head") < LIMITS.window + 3 * LIMITS.chunk
         assert most - before < MAY_GROW
         await slow.send(frames.encode_json(Kind.CLOSE, STREAM, reason="closed"))
-        await eventually(lambda: talking(fleet, "head") is None, "what nobody wants any more ends")
+        await eventually(lambda: talking(agent, "head") is None, "what nobody wants any more ends")
         await asyncio.gather(*(echo(each, 1) for each in calm))
         slow.transport.abort()
         await asyncio.gather(*(each.close() for each in calm))
 
     asyncio.run(play())
-
-
-def printed(fleet: Fleet, program: str) -> int:
-    """Return how many bytes the machine has printed."""
-    process = talking(fleet, program)
-    return 0 if process is None else process.io_counters().write_chars
 
 
 def test_who_watches_and_does_not_read_is_cut_and_the_operator_waits_for_nobody(own: World, fleet: Fleet) -> None:
@@ -190,7 +152,7 @@ def test_who_grants_and_never_reads_is_cut_and_what_ran_for_them_ends(own: World
     async def play() -> int | None:
         slow, grown = await overrun(own)
         assert grown < MAY_GROW
-        await eventually(lambda: talking(fleet, "cat") is None, "what nobody reads ends")
+        await eventually(lambda: talking(fleet["talker"].process.pid, "cat") is None, "what nobody reads ends")
         slow.transport.resume_reading()
         return await close_code(slow)
 
