@@ -41,7 +41,7 @@ VARIABLES = {
     OUTPUT: "table, tsv, json, ndjson or quiet; only -o, --json and -q beat it",
     NO_INPUT: "never ask a question",
     CI: "never ask a question; most CI services set it",
-    CREDENTIAL_STORE: "auto, keyring, file or env: where sign-ins are kept",
+    CREDENTIAL_STORE: "auto, keyring or file: where sign-ins are kept; env: nowhere, a key acts",
     CONFIG_DIR: "an absolute path: the directory of all local files",
     TIMEOUT: "seconds to wait for an answer (30)",
     RETRIES: "how often a safe request is tried again (4)",

@@ -13,6 +13,7 @@ from cmdop_sdk.files import PrivateFile
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 STORES = ("auto", "keyring", "file", "env")
+_NOT_THERE = {"encrypted-file": "; nothing encrypts a file here, which is what keyrings are for"}
 
 
 class Setting(NamedTuple):
@@ -46,7 +47,7 @@ class Setting(NamedTuple):
             return int(word)
         if self.kind is str and word and self.accepts(word):
             return word
-        message = f"{name} must be {self.wanted}"
+        message = f"{name} must be {self.wanted}{_NOT_THERE.get(word, '')}"
         if name == self.variable:
             raise Failure(Code.LOCAL_STATE, message, hint=f"unset {name}")
         raise usage(message, hint="cmdop config list --show-origin")
@@ -59,7 +60,9 @@ SETTINGS = {
     "require_workspace": Setting(
         bool, False, environment.REQUIRE_WORKSPACE, "refuse changes in a workspace that is merely active"
     ),
-    "credential_store": Setting(str, "auto", environment.CREDENTIAL_STORE, "where sign-ins are kept", STORES),
+    "credential_store": Setting(
+        str, "auto", environment.CREDENTIAL_STORE, "where sign-ins are kept; env: nowhere, a key alone acts", STORES
+    ),
     "timeout": Setting(int, 30, environment.TIMEOUT, "seconds to wait for an answer"),
     "retries": Setting(int, 4, environment.RETRIES, "how often a safe request is tried again"),
     "pager": Setting(str, None, environment.PAGER, "program that tables longer than the screen are shown with"),

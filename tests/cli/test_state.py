@@ -350,6 +350,9 @@ def test_config_set_keeps_what_its_author_wrote(cmdop: Cmdop, isolated: dict[str
     assert cmdop.here("config", "get", "timeout").ok().out == "30\n"
     assert cmdop.here("config", "set", "output", "yaml").code == Exit.USAGE
     assert cmdop.here("config", "set", "outptu", "json").err.endswith("fix: cmdop config get output\n")
+    refused = cmdop.here("config", "set", "credential_store", "encrypted-file")
+    assert refused.code == Exit.USAGE
+    assert "nothing encrypts a file here" in refused.err
 
 
 def test_config_shows_where_values_come_from(cmdop: Cmdop, isolated: dict[str, str]) -> None:
