@@ -18,6 +18,7 @@ from cmdop_agent.daemon import Agent, facts
 from cmdop_agent.permissions import Permissions, PermissionsFile
 from cmdop_agent.registration import RegistrationFile
 from cmdop_agent.rules import Rule
+from cmdop_cli.agent import tls_of
 from cmdop_wire.vocab import GateMode, Scope
 from tests.agents import Machine, register
 from tests.processes import REPOSITORY, bare_environment, read_line, stop
@@ -121,7 +122,8 @@ async def serve(folders: Sequence[Path]) -> None:
     for folder in folders:
         registration = RegistrationFile(folder / "agent").read()
         assert registration is not None
-        agents.append(Agent(folder / "agent", registration, facts("0", registration.hostname), say=said))
+        machine, tls = facts("0", registration.hostname), tls_of(registration)
+        agents.append(Agent(folder / "agent", registration, machine, tls=tls, say=said))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, waiting.set)
     async with asyncio.TaskGroup() as tasks:
         for agent in agents:
