@@ -66,6 +66,7 @@ class Limits(NamedTuple):
     observers: int = 16  # of one session
     hello: float = 10.0
     probe: float = 3.0
+    holder: float = 10.0  # a person's network may be away for a moment (D-26: a dead one's lease is free within 15 s)
     ping: float = 20.0
     dead: float = 45.0
     grace: float = 30.0  # a lost link keeps lease and shell so long (D-26)

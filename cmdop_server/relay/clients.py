@@ -162,9 +162,10 @@ class Client:
             await begin()
 
     async def _is_alive(self, holder: Stream) -> bool:
+        """Tell whether both ends of a stream answer: its machine, and whoever operates it (D-26)."""
         if holder.link is None or self.hub.links.get(holder.machine_id) is not holder.link:
             return False
-        return holder.operator.socket is not None and await holder.link.probe()
+        return all(await asyncio.gather(holder.link.probe(), holder.operator.probe()))
 
     def _link_of(self, admitted: Admitted) -> AgentLink:
         link = self.hub.links.get(admitted.machine_id)
@@ -256,6 +257,7 @@ class Client:
         stream.resume_secret = secret
         stream.restore(received)
         self.hub.streams[stream_id] = self.hub.leases[machine_id] = stream
+        self.hub.closed_by_operator(stream, was_clean=False)  # nobody holds it yet; it ends if nobody does
         return stream
 
     # -- frames ---------------------------------------------------------------------------------------------------
@@ -265,6 +267,9 @@ class Client:
             await self._reauthenticate(frame)
         elif frame.kind is Kind.PROBE:
             self._answer(Kind.PROBED, nonce=frames.body_of(frame).get("nonce"))
+        elif frame.kind is Kind.PROBED:
+            if (holder := self._holder()) is not None:
+                holder.answered.set()
         elif frame.kind is Kind.CLOSE:
             self.was_clean = True
             raise Gone(CloseCode.DONE)

@@ -40,6 +40,20 @@ class Holder:
     is_fenced: bool = False  # for good: nothing of theirs passes any more
     question: asyncio.Event | None = None  # while it is decided whether the right still holds, input waits
     expiry: asyncio.TimerHandle | None = None
+    answered: asyncio.Event = field(default_factory=asyncio.Event)  # a PROBE of ours
+
+    async def probe(self) -> bool:
+        """Ask whether the peer is there, and tell whether it answered in time."""
+        if self.socket is None:
+            return False
+        self.answered.clear()
+        self.socket.put(frames.encode_json(Kind.PROBE, STREAM, nonce="holder"))
+        try:
+            async with asyncio.timeout(LIMITS.holder):
+                await self.answered.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def end(self, reason: str, code: CloseCode) -> None:
         """Tell the peer why it ends, and close."""

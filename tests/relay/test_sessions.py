@@ -15,6 +15,7 @@ from cmdop_sdk.errors import NotFound, PermissionDenied, SessionConflict, Stream
 from cmdop_wire import frames
 from cmdop_wire.frames import PROTOCOL, STREAM, CloseCode, Kind
 from tests.agents import Machine, register, run, start_agent
+from tests.relay import deaf
 from tests.relay.bare import close_code, dial
 from tests.relay.seats import read_until, stream
 from tests.world import World
@@ -60,6 +61,22 @@ def test_a_clean_close_frees_the_machine_at_once(world: World, machine: Machine)
                 pass
 
     asyncio.run(play())
+
+
+@pytest.mark.slow
+def test_an_operator_who_is_not_there_any_more_is_no_holder(world: World, machine: Machine) -> None:
+    async def play() -> int | None:
+        gone = await deaf.dial(world, "member", **SHELL)  # its connection stands, and nobody answers on it
+        async with stream(world, world.token("admin"), **SHELL) as second:
+            await second.send(b"echo mine $((40 + 2))\n")
+            await read_until(second, b"mine 42")
+            with pytest.raises(SessionConflict):
+                async with stream(world, world.token("member"), **SHELL):
+                    pass
+        gone.transport.resume_reading()
+        return await close_code(gone)
+
+    assert asyncio.run(play()) == CloseCode.CONFLICT
 
 
 def test_an_observer_sees_and_has_no_effect_whatever_they_send(world: World, machine: Machine, tmp_path: Path) -> None:
