@@ -146,7 +146,8 @@ def begin_execution(
     admitted = admit(caller, machine_ref, action)
     if not is_linked(admitted.machine_id):
         raise offline(admitted.hostname)
-    executions.record_start(caller.actor, executions.Execution(stream_id, admitted.machine_id, kind, opening))
+    what = executions.Execution(stream_id, admitted.machine_id, kind, opening)
+    executions.record_start(caller.actor, what, admitted.hostname)
     return admitted
 
 

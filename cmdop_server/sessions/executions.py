@@ -49,13 +49,13 @@ class Outcome:
         return EventResult.DENIED if self.reason in _BY_THE_GATE else EventResult.FAILED, self.reason
 
 
-def record_start(actor: Actor, execution: Execution) -> None:
+def record_start(actor: Actor, execution: Execution, hostname: str) -> None:
     """Write down what ``actor`` is about to do; without this event the machine must not be asked.
 
     Secrets in a command line are masked by the log.
     """
     with transaction.atomic():
-        _append(actor, execution, STARTED[execution.kind], _told(execution))
+        _append(actor, execution, STARTED[execution.kind], hostname, _told(execution))
 
 
 def record_end(actor: Actor, execution: Execution, outcome: Outcome) -> None:
@@ -63,7 +63,8 @@ def record_end(actor: Actor, execution: Execution, outcome: Outcome) -> None:
     result, reason = outcome.verdict()
     changes = {**_told(execution), **_sayable(outcome.result), "ended": outcome.reason}
     with transaction.atomic():
-        _append(actor, execution, ENDED[execution.kind], changes, result=result, reason=reason)
+        hostname = hostname_of(actor.workspace_id or "", execution.machine_id)
+        _append(actor, execution, ENDED[execution.kind], hostname, changes, result=result, reason=reason)
 
 
 def _told(execution: Execution) -> dict[str, Any]:
@@ -73,15 +74,16 @@ def _told(execution: Execution) -> dict[str, Any]:
     return {**told, "stream": execution.stream_id}
 
 
-def _append(actor: Actor, execution: Execution, action: str, changes: dict[str, Any], **verdict: Any) -> None:
-    workspace_id = actor.workspace_id or ""
+def _append(
+    actor: Actor, execution: Execution, action: str, hostname: str, changes: dict[str, Any], **verdict: Any
+) -> None:
     append(
         actor,
-        workspace_id=workspace_id,
+        workspace_id=actor.workspace_id or "",
         action=action,
         target_type="machine",
         target_id=execution.machine_id,
-        target_label=hostname_of(workspace_id, execution.machine_id),
+        target_label=hostname,
         changes=changes,
         **verdict,
     )

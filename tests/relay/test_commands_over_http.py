@@ -84,6 +84,7 @@ def test_bytes_that_are_no_text_travel_as_base64(world: World, machine: Machine)
     assert (answer["stdout_encoding"], base64.b64decode(answer["stdout"])) == ("base64", given)
 
 
+@pytest.mark.slow
 def test_more_output_than_is_kept_is_cut_and_said_so(world: World, machine: Machine) -> None:
     answer = post(world, argv=["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; echo done >&2"]).json()
     assert (len(answer["stdout"]), answer["stderr"], answer["truncated"]) == (MEBIBYTE, "done\n", True)
@@ -92,8 +93,9 @@ def test_more_output_than_is_kept_is_cut_and_said_so(world: World, machine: Mach
     assert (letters["stdout_encoding"], len(letters["stdout"].encode())) == ("utf-8", MEBIBYTE - 1)
 
 
+@pytest.mark.slow
 def test_time_out_and_signal_are_told_as_shells_do(world: World, machine: Machine) -> None:
-    late = post(world, argv=["sh", "-c", "echo begun; sleep 60"], timeout=1).json()
+    late = post(world, argv=["sh", "-c", "echo begun; sleep 60"], timeout=4).json()
     assert (late["exit_code"], late["timed_out"], late["stdout"]) == (124, True, "begun\n")
     killed = post(world, argv=["sh", "-c", "kill -TERM $$"]).json()
     assert (killed["exit_code"], killed["signal"]) == (143, "TERM")
@@ -118,6 +120,7 @@ def test_what_stands_in_the_way_is_said(world: World, machine: Machine) -> None:
     assert {event["result"] for event in awaited(world, 3, "command.executed")} == {"denied", "failed"}
 
 
+@pytest.mark.slow
 def test_a_revoked_key_ends_the_command_and_the_request(world: World, machine: Machine) -> None:
     key = world.key("owner", "commands:execute", shared=True)
     path = f"/workspaces/{world.acme.slug}/commands"
@@ -135,6 +138,7 @@ def test_a_revoked_key_ends_the_command_and_the_request(world: World, machine: M
     assert ended["changes"]["ended"] == "revoked"
 
 
+@pytest.mark.slow
 def test_a_machine_that_goes_leaves_no_request_waiting(world: World, machine: Machine) -> None:
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(asking(world), argv=["sleep", "29"])
@@ -143,6 +147,7 @@ def test_a_machine_that_goes_leaves_no_request_waiting(world: World, machine: Ma
         assert refusal(asked.result()) == (409, "agent_offline", "machine_stopped")
 
 
+@pytest.mark.slow
 def test_who_hangs_up_ends_what_was_started(world: World, machine: Machine, tmp_path: Path) -> None:
     begun, alive = tmp_path / "begun", tmp_path / "alive"
     script = f"touch {begun}; while :; do touch {alive}; sleep 0.1; done"
@@ -174,6 +179,7 @@ def test_who_hangs_up_ends_what_was_started(world: World, machine: Machine, tmp_
         assert time.monotonic() < deadline
 
 
+@pytest.mark.slow
 def test_so_many_at_once_and_the_server_serves_on(world: World, machine: Machine, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"while [ ! -e {gate} ]; do sleep 0.1; done"
@@ -237,6 +243,7 @@ def test_the_documented_line_of_curl(world: World, machine: Machine, tmp_path: P
     assert refused.returncode not in (0, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("approved", [True, False])
 def test_the_request_waits_while_somebody_at_the_machine_is_asked(
     world: World, machine: Machine, approved: bool

@@ -107,6 +107,7 @@ def test_a_command_and_a_terminal(world: World, machines: dict[str, Machine], ke
     asyncio.run(example())
 
 
+@pytest.mark.slow
 def test_a_key_out_of_the_environment(
     world: World, machines: dict[str, Machine], keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_key_out_of_the_environment(
     asyncio.run(example())
 
 
+@pytest.mark.slow
 def test_the_machine_s_own_agent_without_a_server(machines: dict[str, Machine]) -> None:
     async def example() -> None:
         async with AsyncCMDOPClient.local(machines["web-1"].directory.parent) as here:

@@ -120,7 +120,7 @@ def command(bearer: str, machine: str, kind: str, opening: dict[str, Any], **out
     """Tell that a command or transfer began, and how it ended."""
     actor = prove(bearer, address="127.0.0.1", request_id="").actor
     execution = executions.Execution("ses_0123456789abcdefghjk", machine, kind, opening)
-    executions.record_start(actor, execution)
+    executions.record_start(actor, execution, "web-1")
     executions.record_end(actor, execution, executions.Outcome(**outcome))
 
 
