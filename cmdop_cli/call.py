@@ -344,7 +344,7 @@ class Call:
         if failure.workspace is None and self.declared.needs == "workspace":
             failure.workspace = {"id": place.id, "slug": place.slug, "source": str(resolution.source)}
             if not failure.why and failure.code not in (Code.USAGE, Code.LOCAL_STATE):
-                failure.why = f"workspace {place.label} (from {resolution.detail})"
+                failure.why = f"workspace {place.label} (from {resolution.source_words})"
         return failure
 
     def _blame_key(self, failure: Failure) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.options import Options
-from cmdop_cli.shape import MODES, active_detail, default_detail
+from cmdop_cli.shape import DEFAULT_MODE, DEFAULT_PROFILE, MODES, active_detail, default_detail
 from cmdop_cli.state import Binding, Choice, Identity, Place, State
 from cmdop_wire.ids import KeyText, is_id, is_slug, parse_key
 from cmdop_wire.vocab import ErrorCode
@@ -78,7 +78,13 @@ class Resolution(NamedTuple):
     @property
     def why(self) -> str:
         """Return workspace and source in one line, for errors and questions."""
-        return f"workspace {self.workspace.label} (from {self.detail})" if self.workspace else "no workspace"
+        return f"workspace {self.workspace.label} (from {self.source_words})" if self.workspace else "no workspace"
+
+    @property
+    def source_words(self) -> str:
+        """Return where the workspace came from, without what goes without saying: the first profile, and prod."""
+        usual = active_detail(DEFAULT_PROFILE, DEFAULT_MODE)
+        return "the active workspace" if self.detail == usual else self.detail
 
 
 def resolve(
@@ -159,7 +165,7 @@ def unexpected(resolution: Resolution, place: Place) -> Failure:
     return Failure(
         Code.UNEXPECTED_WORKSPACE,
         f"expected workspace {resolution.expected}, but this would act in {place.label}",
-        why=f"workspace {place.label} (from {resolution.detail})",
+        why=f"workspace {place.label} (from {resolution.source_words})",
     )
 
 

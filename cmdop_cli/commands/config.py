@@ -118,9 +118,11 @@ def validate(ctx: Ctx) -> Listing:
         _checked(paths.STATE, local.state),
         *_token_rows(call),
     ]
-    columns = [Column("file", kind="id"), Column("is_valid", "valid"), Column("reason")]
+    piped = [Column("file", kind="id"), Column("is_valid", "valid"), Column("reason")]
     is_bad = any(not row["is_valid"] for row in rows)
-    return Listing("file", rows, columns, identifier="file", exit_code=Exit.LOCAL_STATE if is_bad else Exit.DONE)
+    columns = [piped[1], piped[0], *piped[2:] * is_bad]  # paths are long, and reasons name them again
+    status = Exit.LOCAL_STATE if is_bad else Exit.DONE
+    return Listing("file", rows, columns, identifier="file", exit_code=status, piped=piped)
 
 
 def _fields(value: Value) -> dict[str, Any]:

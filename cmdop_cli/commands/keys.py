@@ -171,7 +171,8 @@ def revoke_key(
     )
     revoked = call.ask(lambda client: client.keys.revoke(found.id))
     call.note(f"revoked key {revoked.name} ({revoked.prefix}…)")
-    return _record(revoked)
+    told = [each for each in _DETAILS if each.name in ("id", "name", "state", "revoked_at")]
+    return Record("key", revoked, columns=told, piped=_DETAILS)
 
 
 def _record(key: "Key", *, planned: bool = False) -> Record:

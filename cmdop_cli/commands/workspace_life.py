@@ -245,4 +245,5 @@ def changed_workspace(call: "Call", changes: "dict[str, str]") -> Record:
         from cmdop_cli.memberships import membership_of
 
         remember_one(call, call.identity, membership_of(workspace))
-    return Record("workspace", workspace, columns=DETAILS, identifier="slug")
+    told = [each for each in DETAILS if each.name in {"slug", "name", *changes}]
+    return Record("workspace", workspace, columns=told, identifier="slug", piped=DETAILS)

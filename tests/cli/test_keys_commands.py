@@ -29,7 +29,7 @@ def test_in_a_pipe_only_the_secret_is_on_stdout(cmdop: Cmdop, world: World) -> N
     key = parse_key(made.out.removesuffix("\n"))
     assert key.slug == world.acme.slug
     first, second = made.err.splitlines()
-    where = f"workspace {world.acme.slug} (from the active workspace of profile default, mode prod)"
+    where = f"workspace {world.acme.slug} (from the active workspace)"
     assert first == f"a personal key for {where}"
     assert second == f"created personal key my-laptop ({key.prefix}…)"
     assert key.text not in made.err

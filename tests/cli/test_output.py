@@ -241,7 +241,7 @@ def test_an_error_for_people_says_what_why_and_how(cmdop: Cmdop, isolated: dict[
     assert (ran.code, ran.out) == (Exit.GUARD, "")
     assert ran.err == (
         "error: expected workspace beta, but this would act in acme\n"
-        "why: workspace acme (from the active workspace of profile default, mode prod)\n"
+        "why: workspace acme (from the active workspace)\n"
         "fix: cmdop --workspace beta workspace current --expect beta\n"
     )
 
