@@ -100,7 +100,7 @@ def test_who_never_reads_stops_the_machine_and_nobody_else(own: World, fleet: Fl
 
 
 def test_who_watches_and_does_not_read_is_cut_and_the_operator_waits_for_nobody(own: World, fleet: Fleet) -> None:
-    relay, size, wakes_at = own.server.process.pid, 64 * MIB, 40 * MIB
+    relay, size, wakes_at = own.server.process.pid, 48 * MIB, 24 * MIB
 
     async def play() -> int | None:
         opening = {"kind": "session", "machine": "talker", "argv": ["/bin/sh"]}
