@@ -106,18 +106,24 @@ class Admission:
     async def _admit(self, opening: Opening, request: Request, tell: Tell) -> None:
         decision = self.permissions.decide(request)
         code = ErrorCode.GATE_DENIED
-        asked_because = ""
+        asked_because, asked_by = "", decision.by
         if decision.verdict is GateVerdict.ASK:
             asked_because = decision.reason
             if self.approvers:
                 decision = await self._asked(opening, request, decision, tell)
             else:
                 code = ErrorCode.APPROVAL_UNAVAILABLE
-                decision = Decision(GateVerdict.DENY, f"nobody is at the machine to approve: {asked_because}")
+                decision = Decision(GateVerdict.DENY, f"nobody is at the machine to approve: {asked_because}", "person")
         self._write_down(opening, request, decision, asked_because)
         if decision.verdict is GateVerdict.DENY:
             shown = str(request)[:LONGEST_SHOWN]
-            raise Refusal(code, f"the machine's gate refuses {shown}: {decision.reason}", rule_for(request))
+            fix = (
+                "cmdop connect approvals"
+                if code is ErrorCode.APPROVAL_UNAVAILABLE
+                else "cmdop connect permissions list"
+            )
+            hint = {"mode": rule_for(request), "floor": ""}.get(asked_by, fix)
+            raise Refusal(code, f"the machine's gate refuses {shown}: {decision.reason}", hint)
 
     async def _asked(self, opening: Opening, request: Request, decision: Decision, tell: Tell) -> Decision:
         self._number += 1
@@ -131,19 +137,19 @@ class Admission:
             async with asyncio.timeout(LIMITS.approval):
                 approved = await answer
         except TimeoutError:
-            return Decision(GateVerdict.DENY, f"nobody answered within {LIMITS.approval:.0f} s")
+            return Decision(GateVerdict.DENY, f"nobody answered within {LIMITS.approval:.0f} s", "person")
         except asyncio.CancelledError:
-            withdrawn = Decision(GateVerdict.DENY, "the caller went away before anybody answered")
+            withdrawn = Decision(GateVerdict.DENY, "the caller went away before anybody answered", "person")
             self._write_down(opening, request, withdrawn, decision.reason)
             raise
         finally:
             self.waiting.pop(approval.number, None)
             self._note_change()
         if not approved:
-            return Decision(GateVerdict.DENY, "refused at the machine")
+            return Decision(GateVerdict.DENY, "refused at the machine", "person")
         # A person was asked about what stood then; what is forbidden by now stays so.
         now = self.permissions.decide(request)
-        approved_now = Decision(GateVerdict.ALLOW, "approved at the machine")
+        approved_now = Decision(GateVerdict.ALLOW, "approved at the machine", "person")
         return strictest(approved_now, now) if now.verdict is GateVerdict.DENY else approved_now
 
     def answer(self, number: int, *, approved: bool) -> bool:

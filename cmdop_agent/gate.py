@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 from cmdop_agent.rules import Request, Rule, path_meets
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
@@ -19,10 +20,11 @@ Words = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The gate's word and why."""
+    """The gate's word and why. ``by``: what said so, since an allow rule changes only what a mode says."""
 
     verdict: GateVerdict
     reason: str
+    by: Literal["floor", "rule", "mode", "person"] = "mode"
 
 
 def _letters(words: Words) -> str:
@@ -210,12 +212,12 @@ def decide(request: Request, mode: GateMode, rules: Iterable[Rule], own_director
     """Return the gate's word on ``request``: floor → deny → ask → allow → mode."""
     because = floor(request, own_directory)
     if because is not None:
-        return Decision(GateVerdict.DENY, f"never allowed: {because}")
+        return Decision(GateVerdict.DENY, f"never allowed: {because}", "floor")
     met = [rule for rule in rules if rule.meets(request)]
     for verdict in (GateVerdict.DENY, GateVerdict.ASK, GateVerdict.ALLOW):
         for rule in met:
             if rule.verdict is verdict:
-                return Decision(verdict, f"rule: {rule}")
+                return Decision(verdict, f"rule: {rule}", "rule")
     if mode is GateMode.BYPASS:
         return Decision(GateVerdict.ALLOW, "the mode is bypass")
     if mode is GateMode.STRICT:

@@ -27,6 +27,7 @@ CHANGING = (
     (re.compile(r"\b[0-9a-f]{16,64}\b|[0-9A-Za-z+/]{40,88}=*"), "<hash>"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "<server>"),
     (re.compile(r"\bcmdop [\d.]+ o(?:n \S+|n?\.\.\.)"), "<client>"),  # a long host name is cut to fit the column
+    (re.compile(r"\bOS user \S+"), "OS user <user>"),
     (re.compile(r"\b\d+ s(?:econds)?\b|\bnow\b"), "<while>"),
 )
 

@@ -74,7 +74,7 @@ def run(
     if call.is_dry_run:
         return _planned(call)
     if detach:
-        return _shown(call, agent.start(call))
+        return _started(call, agent.start(call))
     from cmdop_cli import foreground
 
     call.note(f"{known.hostname} in workspace {known.workspace_slug}; Ctrl-C stops the agent")
@@ -138,7 +138,7 @@ def start(ctx: Ctx) -> Record:
     if agent.is_running(call):
         call.note("an agent runs already on this machine")
         return status_record(call)
-    return _planned(call) if call.is_dry_run else _shown(call, agent.start(call))
+    return _planned(call) if call.is_dry_run else _started(call, agent.start(call))
 
 
 @verb(mutates=True)
@@ -185,7 +185,7 @@ def restart(ctx: Ctx) -> Record:
         return _planned(call)
     if now is not None:
         agent.stop(call)
-    return _shown(call, agent.start(call))
+    return _started(call, agent.start(call))
 
 
 @verb()
@@ -240,6 +240,12 @@ _SHOWN = (
 
 # Of an agent that does not run; everything else would be a dash.
 _OFF = tuple(each for each in _SHOWN if each.title in ("RUNNING", "MACHINE", "WORKSPACE", "ACTIVE WORKSPACE", "LOG"))
+
+
+def _started(call: "Call", now: "AgentStatus") -> Record:
+    call.note(f"{now.machine.hostname} is online in workspace {now.workspace.slug}")
+    call.note("to see how it is: cmdop connect status; to stop it: cmdop connect stop")
+    return Record("agent", _fields(call, now), (), identifier="machine.hostname", piped=_SHOWN[:5])
 
 
 def _shown(call: "Call", now: "AgentStatus") -> Record:

@@ -390,15 +390,19 @@ def test_secrets_in_a_command_are_not_written_down() -> None:
     run(whole)
 
 
-def test_without_an_approver_it_is_denied_at_once_naming_the_rule() -> None:
+def test_without_an_approver_it_is_denied_at_once_naming_what_would_help() -> None:
     async def whole() -> None:
         async with running(GateMode.DEFAULT, ASK) as (_, there):
             started = time.monotonic()
             body = await there.call(argv=["make", "deploy"]).next(Kind.REFUSED)
             assert time.monotonic() - started < 10
             assert body["code"] == "approval_unavailable"
-            assert body["hint"] == "cmdop connect permissions allow execute_command 'make deploy'"
+            assert body["hint"] == "cmdop connect approvals"  # an allow rule does not outweigh an ask rule
             assert "rule: ask execute_command make **" in body["message"]
+            dangerous = await there.call(argv=["rm", "-rf", "build"]).next(Kind.REFUSED)
+            assert dangerous["hint"] == "cmdop connect permissions allow execute_command 'rm -rf build'"
+            floor = await there.call(argv=["rm", "-rf", "/"]).next(Kind.REFUSED)
+            assert "hint" not in floor or floor["hint"] == ""
 
     run(whole)
 
