@@ -18,7 +18,7 @@ from cmdop_agent.rules import parse_rule
 from cmdop_sdk import LocalAgent
 from cmdop_wire.vocab import GateMode
 from tests.agents import Machine, register, run, start_agent
-from tests.processes import REPOSITORY, Server, bare_environment
+from tests.processes import REPOSITORY, Postgres, Server, bare_environment
 from tests.relay.test_audited import awaited, told
 from tests.tools import tool
 from tests.world import World, make_world
@@ -200,11 +200,9 @@ def test_so_many_at_once_and_the_server_serves_on(world: World, machine: Machine
 
 @pytest.mark.slow
 def test_several_workers_reach_the_one_relay(
-    new_server: Callable[..., Server], new_database: Callable[[], str | None], database: str, tmp_path: Path
+    new_server: Callable[..., Server], postgres: Postgres, tmp_path: Path
 ) -> None:
-    if database == "sqlite":
-        return  # it has one process only
-    world = make_world(new_server(new_database(), "--workers", "2"))
+    world = make_world(new_server(postgres.database(), "--workers", "2"))
     agent = start_agent(world, tmp_path / "web", "web-1")
     try:
         big = post(world, argv=["head", "-c", "1500000", "/dev/zero"]).json()
