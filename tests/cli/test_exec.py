@@ -261,6 +261,7 @@ def test_one_command_loads_no_http_client(cmdop: Cmdop, fleet: Fleet, by: str) -
     assert len(modules) <= 320, len(modules)
 
 
+@pytest.mark.slow
 def test_the_straight_way_is_the_whole_way(member: Cmdop, cmdop: Cmdop, fleet: Fleet) -> None:
     """What is read without Typer does what the command does."""
     whole = declared(reach.execute)
