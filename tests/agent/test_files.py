@@ -1,10 +1,12 @@
 """Files below one root, over a real link: whole, in place, and never outside of it, whatever is swapped meanwhile."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -236,14 +238,18 @@ def test_a_thousand_swaps_never_lead_outside(home: Path, outside: Path) -> None:
                     real.symlink_to(link.readlink())
                     real.unlink()
                     aside.rename(real)
-                except OSError:
-                    continue
+                except OSError:  # the replacement that is being made has moved something, too
+                    with contextlib.suppress(OSError):
+                        aside.rename(real)
 
     swapping = threading.Thread(target=swap)
     swapping.start()
-    read = refused = 0
+    number = read = 0
+    deadline = time.monotonic() + 60
     try:
-        for number in range(1000):
+        while number < 1000 or read < 10:
+            number += 1
+            assert time.monotonic() < deadline, f"{read} of {number} read"
             parts = ["a", "b", "secret"]
             try:
                 opened, _ = open_for_reading(str(home), parts)
@@ -256,12 +262,10 @@ def test_a_thousand_swaps_never_lead_outside(home: Path, outside: Path) -> None:
                     replacement.keep(0o600)
                     replacement.close()
             except (Refusal, OSError):
-                refused += 1
+                continue
     finally:
         stop.set()
         swapping.join()
-    assert read > 0
-    assert refused > 0
     assert (outside / "secret").read_text() == SECRET
     assert sorted(path.name for path in outside.iterdir()) == ["secret"]
 
