@@ -272,12 +272,6 @@ class Call:
 
         return door.ask(self, credentials.client(self), verb)
 
-    def ask_public(self, verb: "Callable[[AsyncCMDOPClient], Awaitable[T]]") -> T:
-        """Return ``await verb(client)`` with a client that has no credential."""
-        from cmdop_cli import credentials, door
-
-        return door.ask(self, credentials.public_client(self), verb)
-
     def run(self, work: "Coroutine[Any, Any, T]", *, waiting: str | None = "waiting for the server") -> T:
         """Run a coroutine to its end, with progress (``waiting`` says on what) and clean interruption."""
         from cmdop_cli import door

@@ -5,7 +5,7 @@ No HTTP here: how a credential travels and when it is refreshed is the transport
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from cmdop_sdk.errors import AuthenticationError, LocalCode, WrongOrigin
@@ -119,10 +119,6 @@ class TokenPair:
                 "this sign-in", f"{self.workspace_slug} ({self.mode})", f"{workspace or 'a workspace'} ({mode})"
             )
         return self
-
-    def with_slug(self, slug: str) -> "TokenPair":
-        """Return the same pair under the workspace's present slug."""
-        return replace(self, workspace_slug=slug)
 
     def check_successor(self, fresh: "TokenPair") -> "TokenPair":
         """Return ``fresh`` if it may take this pair's place; ``WrongOrigin`` if it is for anything else."""

@@ -60,7 +60,6 @@ _CODES = {
     CloseCode.POLICY: _REASONS["ended_by_admin"],
     CloseCode.UNAVAILABLE: _REASONS["unavailable"],
     CloseCode.MALFORMED: _End(LocalCode.UNEXPECTED_ANSWER, "the relay did not accept a frame"),
-    CloseCode.WINDOW: _End(LocalCode.UNEXPECTED_ANSWER, "more was sent than the relay had room for"),
 }
 _OTHERWISE = _End(LocalCode.STREAM_CLOSED, "the connection was closed")
 

@@ -7,7 +7,6 @@ BACKLOG = 1024  # connections the kernel keeps for us
 KEEP_ALIVE_SECONDS = 15
 PASSWORD_BYTES = 4096  # longer ones are refused before hashing
 HASHING_WAIT_SECONDS = 5.0  # for a free slot; beyond it the answer is 503
-HEADER_TEXT = 200  # characters of a header that we are ready to repeat in a log line
 HEAD_BYTES = 64 << 10  # request line and headers
 HEAD_SECONDS = 20  # to receive them whole, from the moment the connection stands
 

@@ -7,7 +7,6 @@ the whole certificate, so that a client needs no ASN.1 to compare it.
 import datetime
 import hashlib
 import ipaddress
-import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +144,3 @@ def names_for(config: Config, public_host: str) -> list[str]:
         if not address.is_unspecified:
             canonical.add(str(address))
     return sorted(canonical)
-
-
-def own_name() -> str:
-    """Return this host's name, for a server that listens on every address."""
-    return socket.gethostname().lower() or "localhost"

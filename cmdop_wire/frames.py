@@ -87,7 +87,6 @@ class CloseCode(IntEnum):
     FORBIDDEN = 4403  # the right is gone: do not retry
     GONE = 4404  # machine, session or workspace is no more
     CONFLICT = 4409  # somebody else holds it
-    WINDOW = 4413  # sent beyond the granted window
     SLOW = 4429  # read too slowly
     POLICY = 4430  # an administrator or policy ended it
     UNAVAILABLE = 4503  # the relay cannot decide now: retry later
@@ -145,7 +144,7 @@ def body_of(frame: Frame) -> dict[str, Any]:
         raise Malformed("a control frame has at most 65536 bytes")
     try:
         body = msgspec.json.decode(frame.body)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # what is no UTF-8 is no ``DecodeError`` to msgspec
         raise Malformed(f"the body of {frame.kind.name} is not JSON") from None
     if not isinstance(body, dict):
         raise Malformed(f"the body of {frame.kind.name} is not an object")

@@ -1,11 +1,9 @@
 """A process on a pseudo-terminal of 80 columns, and what it has printed so far."""
 
-import contextlib
 import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
 
 COLUMNS, LINES = 80, 50
 PATIENCE = 60.0  # seconds
@@ -77,10 +75,3 @@ class Terminal:
             self._process.kill()
             self._process.wait()
         os.close(self._master)
-
-
-@contextlib.contextmanager
-def open_terminal(argv: list[str], environment: dict[str, str]) -> Iterator[Terminal]:
-    """Run ``argv`` on a new terminal for the length of the block."""
-    with contextlib.closing(Terminal(argv, environment)) as terminal:
-        yield terminal
