@@ -73,7 +73,7 @@ def opening_of(frame: Frame) -> Opening:
     """Return the body of an OPEN frame; ``Malformed`` when it is not one."""
     try:
         opening = msgspec.json.decode(frame.body, type=Opening)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"the body of OPEN is not as agreed: {error}") from None
     if not 0 < opening.timeout <= LONGEST_TIMEOUT:
         raise Malformed("a time-out is more than nothing and at most a week")

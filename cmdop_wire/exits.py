@@ -8,6 +8,7 @@ from msgspec import Struct
 
 TIMED_OUT = 124  # as coreutils' timeout says it
 SIGNALLED = 128  # plus the signal's number, as shells say it
+LONGEST = 10.0**9  # seconds; a longer duration is nonsense, and might be no float at all
 
 
 class Exit(Struct, frozen=True):
@@ -36,7 +37,7 @@ def exit_of(body: Mapping[str, Any]) -> Exit:
         exit_code=code,
         signal=name if isinstance(name, str) else None,
         timed_out=timed_out,
-        duration=float(duration) if isinstance(duration, int | float) else 0.0,
+        duration=float(duration) if isinstance(duration, int | float) and abs(duration) <= LONGEST else 0.0,
     )
 
 

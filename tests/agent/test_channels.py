@@ -148,6 +148,7 @@ def test_a_reader_who_does_not_read_holds_up_nobody_else() -> None:
         (Kind.RESIZE, b'{"cols": "wide"}'),
         (Kind.SIGNAL, b'{"name": "STOP"}'),
         (Kind.RESIZE, b"{"),
+        (Kind.RESIZE, b'{"cols": "\xff"}'),
         (Kind.INPUT, b"x"),
         (Kind.WINDOW, b"x"),
         (Kind.WINDOW, bytes([Kind.OUTPUT]) + (2**62).to_bytes(8, "big")),
@@ -180,7 +181,14 @@ def test_a_caller_who_sends_what_he_may_not_ends_his_own_stream_and_no_other(kin
 def test_an_opening_that_is_none_is_refused_and_the_link_stays() -> None:
     async def whole() -> None:
         async with running() as (_, there):
-            for body in (b"", b"[]", b'{"kind": 7}', b"{" * 1000, b'{"stream_id": "s", "kind": "command"}'):
+            for body in (
+                b"",
+                b"[]",
+                b'{"kind": 7}',
+                b"{" * 1000,
+                b'{"kind": "\xff"}',
+                b'{"stream_id": "s", "kind": "command"}',
+            ):
                 call = there.call("fly")
                 there.send(frames.encode(Kind.CLOSE, call.number, b'{"reason": "closed"}'))
                 number = call.number + 1000

@@ -77,6 +77,7 @@ def test_words_travel(kind: Kind, channel: int, body: dict[str, object]) -> None
 @example(b"\x21\x00\x00\x00\x01" + b"\xff" * 8)  # an offset of 64 bits
 @example(b"\x06\x00\x00\x00\x01" + b"[" * 100_000)  # deeper than any recursion limit
 @example(b"\x06\x00\x00\x00\x01\xff\xfe")
+@example(b'\x06\x00\x00\x00\x01{"a":"\xff"}')  # JSON, but no UTF-8
 @example(b"\x24\x00\x00\x00\x01\x21" + b"\xff" * 8)
 def test_garbage_is_malformed_and_never_a_crash(message: bytes) -> None:
     for received in (message, bytearray(message)):
