@@ -14,9 +14,9 @@ from django.utils import timezone
 from cmdop_server.access.actor import Actor, ActorKind
 from cmdop_server.access.errors import GrantRefused, Invalid, NotFound, Refused
 from cmdop_server.accounts.queries import account_by_id
-from cmdop_server.credentials.models import DeviceGrant, SignIn, WrongUserCode
+from cmdop_server.credentials.models import DeviceGrant, WrongUserCode
 from cmdop_server.credentials.secrets import keyed_hash
-from cmdop_server.credentials.tokens import SIGN_IN_LIFE, Pair, invalid_grant, open_family
+from cmdop_server.credentials.tokens import Pair, begin_sign_in, invalid_grant
 from cmdop_server.workspaces.changes import changing
 from cmdop_wire.ids import fold_user_code, is_id, is_slug, make_token, make_user_code, token_kind
 from cmdop_wire.vocab import Action, ErrorCode, Reach
@@ -148,26 +148,17 @@ def redeem_device(device_code: str, client: str | None = None, *, address: str, 
             taken = DeviceGrant.objects.filter(pk=grant.pk, redeemed_at=None, denied_at=None).update(redeemed_at=now)
             if not taken or change.role is None:
                 raise invalid_grant()
-            sign_in = SignIn.objects.create(
-                account=approver,
+            return begin_sign_in(
+                change,
+                approver,
+                change.role,
                 reach=grant.reach,
                 client=grant.client,
                 address=grant.address,
-                created_at=now,
-                expires_at=now + SIGN_IN_LIFE,
-            )
-            pair = open_family(sign_in, change.workspace, change.role, now)
-            change.record(
-                "sign_in.entered",
-                target_type="sign_in",
-                target_id=sign_in.public_id,
-                target_label=sign_in.client,
-                family=pair.family.public_id,
-                reach=grant.reach,
+                now=now,
             )
     except NotFound:  # removed between approval and redemption
         raise _denied() from None
-    return pair
 
 
 def _denied() -> GrantRefused:

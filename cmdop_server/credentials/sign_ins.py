@@ -20,18 +20,10 @@ from cmdop_server.credentials.devices import (
     start_device,
 )
 from cmdop_server.credentials.endings import end_families, end_sign_ins
-from cmdop_server.credentials.models import SignIn, SignInToken, TokenFamily
+from cmdop_server.credentials.models import SignInToken, TokenFamily
 from cmdop_server.credentials.queries import sign_in_for
 from cmdop_server.credentials.secrets import keyed_hash
-from cmdop_server.credentials.tokens import (
-    SIGN_IN_LIFE,
-    Pair,
-    actor_of,
-    exchange,
-    invalid_grant,
-    open_family,
-    refresh,
-)
+from cmdop_server.credentials.tokens import Pair, actor_of, begin_sign_in, exchange, invalid_grant, refresh
 from cmdop_server.workspaces.changes import changing
 from cmdop_server.workspaces.queries import personal_workspace_of
 from cmdop_wire.ids import make_token, token_kind
@@ -95,24 +87,15 @@ def redeem_sign_in_token(text: str, workspace_ref: str | None, client: str, *, a
         taken = SignInToken.objects.filter(pk=token.pk, redeemed_at=None, expires_at__gt=now).update(redeemed_at=now)
         if not taken or change.role is None:
             raise invalid_grant()
-        sign_in = SignIn.objects.create(
-            account=token.account,
+        return begin_sign_in(
+            change,
+            token.account,
+            change.role,
             reach=Reach.ALL,
             client=printable(client),
             address=address,
-            created_at=now,
-            expires_at=now + SIGN_IN_LIFE,
+            now=now,
         )
-        pair = open_family(sign_in, change.workspace, change.role, now)
-        change.record(
-            "sign_in.entered",
-            target_type="sign_in",
-            target_id=sign_in.public_id,
-            target_label=sign_in.client,
-            family=pair.family.public_id,
-            reach=Reach.ALL,
-        )
-    return pair
 
 
 def end_sign_in(actor: Actor, sign_in_id: str) -> None:

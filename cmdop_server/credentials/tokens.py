@@ -21,6 +21,8 @@ from cmdop_wire.ids import is_slug, make_token, token_kind
 from cmdop_wire.vocab import AccountAction, Action, ErrorCode, Reach, Role
 
 if TYPE_CHECKING:
+    from cmdop_server.accounts.models import Account
+    from cmdop_server.workspaces.changes import Change
     from cmdop_server.workspaces.models import Workspace
 
 ACCESS_LIFE = timedelta(hours=1)
@@ -59,6 +61,28 @@ def actor_of(family: TokenFamily, *, address: str, request_id: str) -> Actor:
         address=address,
         request_id=request_id,
     )
+
+
+def begin_sign_in(
+    change: "Change", account: "Account", role: Role, *, reach: str, client: str, address: str, now: datetime
+) -> Pair:
+    """Make a sign-in with its first pair in the workspace of ``change``, and write it down there.
+
+    ``client`` and ``address`` are of the program that asked, which need not be where it was approved.
+    """
+    sign_in = SignIn.objects.create(
+        account=account, reach=reach, client=client, address=address, created_at=now, expires_at=now + SIGN_IN_LIFE
+    )
+    pair = open_family(sign_in, change.workspace, role, now)
+    change.record(
+        "sign_in.entered",
+        target_type="sign_in",
+        target_id=sign_in.public_id,
+        target_label=sign_in.client,
+        family=pair.family.public_id,
+        reach=reach,
+    )
+    return pair
 
 
 def open_family(sign_in: SignIn, workspace: "Workspace", role: Role, now: datetime) -> Pair:
