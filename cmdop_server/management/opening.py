@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from cmdop_server import data_dir
+from cmdop_server import checks, data_dir
 from cmdop_server.config import Config, load, suspicious
 from cmdop_server.management.say import note
 
@@ -26,6 +27,21 @@ def configuration() -> Config:
     for name, meant in suspicious(os.environ):
         note(f"warning: {name} is no setting of the server; {meant} was meant?")
     return config
+
+
+@contextmanager
+def alone() -> Iterator[Config]:
+    """Yield the configuration for a change that no running server may meet; the embedded database is held meanwhile."""
+    private_process()
+    config = configuration()
+    checks.refuse_unsafe(config)
+    data_dir.open_dir(config.data_dir)
+    lock = data_dir.lock(config.data_dir) if config.database is None else None
+    try:
+        yield config
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def apply(flags: Mapping[str, str | None]) -> None:

@@ -1,6 +1,5 @@
 """What the operator is told, and may say, of a database that was restored."""
 
-from cmdop_server import checks, data_dir
 from cmdop_server.config import Config
 from cmdop_server.management import opening
 from cmdop_server.management.say import answer, answer_json, note
@@ -26,16 +25,8 @@ def settle() -> None:
 
 def restored(*, as_json: bool) -> int:
     """End every credential, for a copy that nobody marked; on the embedded database only while no server runs."""
-    opening.private_process()
-    config = opening.configuration()
-    checks.refuse_unsafe(config)
-    data_dir.open_dir(config.data_dir)
-    lock = data_dir.lock(config.data_dir) if config.database is None else None
-    try:
+    with opening.alone() as config:
         _end(config, as_json=as_json)
-    finally:
-        if lock is not None:
-            lock.release()
     return Exit.DONE
 
 

@@ -99,16 +99,8 @@ def _database(config: Config) -> str:
 
 def migrate(*, as_json: bool) -> int:
     """Bring the schema up to date; on the embedded database only while no server runs."""
-    opening.private_process()
-    config = opening.configuration()
-    checks.refuse_unsafe(config)
-    data_dir.open_dir(config.data_dir)
-    lock = data_dir.lock(config.data_dir) if config.database is None else None
-    try:
+    with opening.alone() as config:
         changed = opening.django_ready(config, migrate=True)
-    finally:
-        if lock is not None:
-            lock.release()
     if as_json:
         answer_json("server-migrate", changed=changed)
     else:
