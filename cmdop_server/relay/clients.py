@@ -106,7 +106,10 @@ class Client:
             await self._take_lease(admitted, stream, take_over=body.get("take_over") is True)
         try:
             if self.hub.cuts != before:  # recording it took its time, and a cut that was made meanwhile missed it
-                await self._admitted(admitted.machine_id, action)
+                if kind == "session":
+                    await self._still_open(stream_id, stream.resume_secret)
+                else:
+                    await self._admitted(admitted.machine_id, action)
             self._start(admitted, stream)
         except Refused as refusal:
             stream.end_reason = str(refusal.code)
@@ -123,6 +126,15 @@ class Client:
             admitted = await ask(authority.admit, self.caller, machine, action)
             if self.hub.cuts == before:
                 return admitted
+
+    async def _still_open(self, session_id: str, secret: str) -> None:
+        """Do what ``_admitted`` does for a session that is written down: somebody may have ended it meanwhile."""
+        while True:
+            before = self.hub.cuts
+            machine_id = await ask(authority.resumable_session, self.caller, session_id, secret)
+            await ask(authority.admit, self.caller, machine_id, Action.SESSION_OPERATE)
+            if self.hub.cuts == before:
+                return
 
     async def _take_lease(self, admitted: Admitted, stream: Stream, *, take_over: bool) -> None:
         holder = self.hub.leases.get(admitted.machine_id)
@@ -245,7 +257,7 @@ class Client:
             async with asyncio.timeout(LIMITS.grace):
                 while machine_id not in self.hub.links:
                     await self.hub.news()
-        await self._admitted(machine_id, Action.SESSION_OPERATE)  # before there is a stream to clean up
+        await self._still_open(stream_id, secret)  # before there is a stream to clean up
         link = self.hub.links.get(machine_id)
         if link is None or stream_id not in link.surviving:
             raise _ended()

@@ -8,13 +8,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 
 from cmdop_sdk.errors import StreamClosed
 from cmdop_sdk.stream import Stream
+from cmdop_wire import frames
+from cmdop_wire.frames import LINK, STREAM, VERSION, CloseCode, Frame, Kind
 from cmdop_wire.vocab import ErrorCode
+from tests.agents import register
 from tests.fleet import new_fleet
 from tests.herd import herd, histogram
 from tests.processes import start_again, start_server
+from tests.relay.bare import close_code, dial
 from tests.relay.seats import read_until, stream
 from tests.world import World, make_world
 
@@ -116,3 +121,39 @@ def test_a_command_ends_with_the_relay_and_says_so(own: World, machine: None) ->
     ended = asyncio.run(play())
     assert ended.code == ErrorCode.GONE
     assert "could not be resumed" in ended.message
+
+
+def test_a_session_that_an_admin_ended_is_not_taken_up_again(own: World, tmp_path: Path) -> None:
+    machine = register(own, tmp_path / "bare", "bare-1")
+    owner, sessions = own.as_("owner"), f"/workspaces/{own.acme.slug}/sessions"
+
+    async def link(*surviving: str) -> ClientConnection:
+        opened = await dial(own, machine.credential, "/relay/agent")
+        channels = [{"stream_id": each} for each in surviving]
+        await opened.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, channels=channels))
+        assert (await hear(opened)).kind is Kind.WELCOME
+        return opened
+
+    async def play() -> int | None:
+        agent, operator = await link(), await dial(own, own.token("member"))
+        await operator.send(frames.encode_json(Kind.OPEN, STREAM, kind="session", machine="bare-1"))
+        asked = await hear(agent)
+        await agent.send(frames.encode_json(Kind.OPENED, asked.channel))
+        opened = frames.body_of(await hear(operator))
+        await asyncio.to_thread(restart, own)
+        operator = await dial(own, own.token("member"))
+        resume = {name: opened[name] for name in ("stream_id", "resume")}
+        await operator.send(frames.encode_json(Kind.RESUME, STREAM, **resume, received={}))
+        await asyncio.sleep(1)  # so that it waits for the machine; were it slower, there would be nothing to see
+        ended = await asyncio.to_thread(owner.post, f"{sessions}/{opened['stream_id']}/terminate")
+        assert ended.status_code == 200, ended.text
+        await link(opened["stream_id"])
+        return await close_code(operator)
+
+    assert asyncio.run(play()) == CloseCode.GONE
+
+
+async def hear(opened: ClientConnection) -> Frame:
+    """Return the next frame on a bare connection."""
+    async with asyncio.timeout(30):
+        return frames.decode(await opened.recv(decode=False))
