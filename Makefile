@@ -20,7 +20,7 @@ check: .venv/dev.stamp    ## Check format, lint, types, import contracts and gen
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/python -m docs.generate --check
 fmt: .venv/dev.stamp      ## Format the code and mend what lint can mend.
 	@$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format .
-bench: .venv/dev.stamp    ## Compare with rivals, side by side on this machine.
+bench: .venv/dev.stamp    ## Compare with rivals on this machine; the longer runs are in docs/decisions/benchmarks.md.
 	@$(BIN)/python -m bench.startup && $(BIN)/python -m bench.revocation
 docs: .venv/dev.stamp     ## Write docs/reference and completions from the code.
 	@$(BIN)/python -m docs.generate
