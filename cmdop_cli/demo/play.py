@@ -91,10 +91,9 @@ def machines(stage: Stage, alice: Person, bob: Person, laptop_key: str, key: str
     copy.shows(expect=Exit.CONFLICT)
 
     say("\n# A terminal on the machine; a guest watches it.")
-    laptop.shows_until("Ctrl-D ends the shell")
+    laptop.shows_until(r"Ctrl-D ends the shell\s+\S", end="")  # … and the shell's prompt, whatever it is here
     watching = bob.begins("cmdop connect observe web-1 --workspace acme")
     watching.shows_until("watching")
-    laptop.shows_until(r"\S", end="")  # the shell's prompt, whatever it is here
     laptop.types("echo the answer is $((6 * 7))\r")
     laptop.shows_until("the answer is 42")
     watching.shows_until("the answer is 42")

@@ -1,0 +1,40 @@
+"""``make demo`` is what a newcomer sees first: it plays to its end, shows what it promises, and leaves nothing."""
+
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from tests.processes import bare_environment
+from tests.terminal import COMMAND
+
+PROMISED = (
+    "alice@example.com signs in and approves all my workspaces",  # in a browser
+    "alice$ cmdop workspace current --why",
+    "but the key in CMDOP_API_KEY belongs to acme",
+    "the role guest does not include key.create_personal",
+    "error: another machine has the hostname web-1",
+    "the answer is 42",
+    "moved db-1 from globex to acme",
+    "after alice pressed Enter",
+    "the session on web-1 has ended",  # for who watched
+    "alice$ cmdop audit head",
+    "Nothing is left behind.",
+    "cmdop server start",
+)
+
+
+def test_the_demo_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
+    there = tmp_path / "tmp"
+    there.mkdir()
+    environ = bare_environment(tmp_path) | {"TMPDIR": str(there)}
+    ran = subprocess.run(
+        [str(COMMAND), "demo"], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
+    missing = [each for each in PROMISED if each not in ran.stdout]
+    assert not missing, ran.stdout
+    assert list(there.iterdir()) == []
+    assert list((tmp_path / "home").glob("*")) == []
+    left = [each for each in psutil.process_iter(["cmdline"]) if str(there) in " ".join(each.info["cmdline"] or ())]
+    assert not left
