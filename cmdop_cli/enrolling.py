@@ -199,6 +199,8 @@ def _registered(
     from cmdop_cli import credentials, door
     from cmdop_sdk.auth import Secret
 
+    own = known if known is not None and known.server == call.server.origin else None  # nobody else is shown it (D-23)
+
     async def register(client: "AsyncCMDOPClient") -> "RegisteredMachine":
         for _ in range(2):
             made = await client.machines.register(
@@ -208,7 +210,7 @@ def _registered(
                 arch=facts.arch,
                 version=facts.version,
                 boot_id=facts.boot_id,
-                credential=None if known is None else Secret(known.credential),
+                credential=None if own is None else Secret(own.credential),
                 join_token=None if token is None else Secret(token),
                 replace=wanted.replace,
                 accept_bypass=wanted.accept_bypass,
@@ -222,6 +224,7 @@ def _registered(
     client = credentials.client(call, place) if place is not None else credentials.public_client(call)
     made = door.ask(call, client, register)
     server = call.server
+    same = own if own is not None and own.machine_id == made.machine.id else None  # else nothing was agreed to yet
     return Registration(
         server=server.origin,
         relay_url=_checked(made.relay.url, server.origin),
@@ -234,8 +237,8 @@ def _registered(
         credential=_revealed(made.credential),
         ca_pin=server.ca_pin,
         ca_file=call.environ.get(environment.CA_FILE) or None,
-        accept_bypass=wanted.accept_bypass or (known is not None and known.accept_bypass),
-        is_seeded=known is not None and known.machine_id == made.machine.id and known.is_seeded,
+        accept_bypass=wanted.accept_bypass or (same is not None and same.accept_bypass),
+        is_seeded=same is not None and same.is_seeded,
     )
 
 

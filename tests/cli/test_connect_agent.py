@@ -6,14 +6,17 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cmdop_sdk.agent_socket import short_path, socket_path
+from cmdop_wire.ids import make_token
 from tests.agent.test_control import OTHER_CALLER
 from tests.cli.signed import plant
 from tests.fleet import unique
@@ -207,6 +210,29 @@ def test_registering_again_is_the_same_machine_with_another_credential(owner: Cm
 
 
 @pytest.mark.slow
+def test_another_server_is_not_shown_the_machine_s_credential(owner: Cmdop, world: World, tmp_path: Path) -> None:
+    up(owner, world, unique("kept"))
+    owner("connect", "stop").ok()
+    asked: list[bytes] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_error(400)
+
+        def log_message(self, *_: object) -> None: ...
+
+    token = tmp_path / "token"
+    token.write_text(make_token("join"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        line = ("connect", "--detach", "--replace", "--yes", "--join-token", f"file:{token}")
+        assert owner(*line, "--server", f"http://127.0.0.1:{other.server_port}").code != 0
+        other.shutdown()
+    assert asked
+    assert not any(b"credential" in each for each in asked)
+
+
 def test_a_second_agent_has_its_own_directory_and_hostname(owner: Cmdop, world: World, tmp_path: Path) -> None:
     names = [unique("one"), unique("two")]
     up(owner, world, names[0])
