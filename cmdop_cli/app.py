@@ -193,7 +193,7 @@ class Group(TyperGroup):
         """Return the command that ``args`` begin with; unknown ones are an extension or a usage failure."""
         command = self.get_command(ctx, args[0])
         if command is None and not ctx.resilient_parsing:
-            command = self._extension(ctx, args[0])
+            command = self._extension(ctx, args[0], args[1:])
         return args[0], command, args[1:]
 
     def invoke(self, ctx: Any) -> Any:
@@ -212,7 +212,7 @@ class Group(TyperGroup):
         """Return the help page."""
         return pages.noun_page(self.noun, ctx.command_path)
 
-    def _extension(self, ctx: Any, name: str) -> ForeignCommand:
+    def _extension(self, ctx: Any, name: str, after: Sequence[str]) -> ForeignCommand:
         from cmdop_cli import extensions
 
         if ctx.parent is None:
@@ -220,7 +220,7 @@ class Group(TyperGroup):
             if found is not None:
                 return ForeignCommand(name, lambda call, args: extensions.run(found, call, args), "")
         near = suggestion(name, [*self.rows, *(extensions.names() if ctx.parent is None else ())])
-        raise complaints.unknown_command(ctx.command_path, name, near, runs=self._is_verb(near))
+        raise complaints.unknown_command(ctx.command_path, name, near, after, runs=self._is_verb(near))
 
     def _is_verb(self, name: str) -> bool:
         entry = self.rows.get(name)
@@ -265,9 +265,9 @@ class HelpGroup(Group):
             ctx.obj.print_help(ctx.parent.command.get_help(ctx.parent))
         return result
 
-    def _extension(self, ctx: Any, name: str) -> ForeignCommand:
+    def _extension(self, ctx: Any, name: str, after: Sequence[str]) -> ForeignCommand:
         if name not in CATALOG:
-            return super()._extension(ctx, name)
+            return super()._extension(ctx, name, after)
 
         def show(call: Call, rest: list[str]) -> Any:
             return run([name, *rest, "--help"], call)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cmdop_sdk.store import Store
 
 T = TypeVar("T")
+# what a fix does in the workspace that failed; pasted without --workspace it would act in the active one
+_THERE = tuple(f"cmdop connect {verb}" for verb in ("list", "show ", "to ", "observe ", "sessions"))
 
 
 class Call:
@@ -335,6 +337,8 @@ class Call:
         if failure.code == Code.UNEXPECTED_WORKSPACE and not failure.hint and not self.options.workspace:
             failure.hint = f"cmdop --workspace {resolution.expected} {self.line.removeprefix('cmdop ')}"
         place = self._place or resolution.workspace
+        if self.options.workspace and failure.hint.startswith(_THERE) and "--workspace" not in failure.hint:
+            failure.hint += f" --workspace {place.label}"
         if failure.workspace is None and self.declared.needs == "workspace":
             failure.workspace = {"id": place.id, "slug": place.slug, "source": str(resolution.source)}
             if not failure.why and failure.code not in (Code.USAGE, Code.LOCAL_STATE):

@@ -54,11 +54,16 @@ def too_many(context: Any, extra: "Sequence[str]") -> Failure:
     return Failure(Code.USAGE, message, why=f"its usage is {usage_line(context.command, path)}", hint=f"{path} --help")
 
 
-def unknown_command(path: str, name: str, near: str, *, runs: bool) -> Failure:
-    """Return the refusal of a word that is no command of ``path``; ``near`` is one, and ``runs`` as it stands."""
+def unknown_command(path: str, name: str, near: str, after: "Sequence[str]" = (), *, runs: bool) -> Failure:
+    """Return the refusal of a word that is no command of ``path``; ``near`` is one, and ``runs`` as it stands.
+
+    ``after`` is what stood behind the word: the fix keeps it, or it would be another command than the one meant.
+    """
     is_help, is_root = path == f"{PROGRAM} help", path == PROGRAM
     what = "no topic, and no command" if is_help else f"no command of {path}"
     fix = f"{path} {near}" if near and runs else f"{path} {near} --help" if near else f"{path} --help"
+    if near and after and not is_help:
+        fix = shlex.join([*path.split(), near, *after])
     if is_root and name == "version":
         fix = f"{PROGRAM} --version"
     return Failure(Code.USAGE, f"{name} is {what}", why=f"the nearest is {near}" if near else "", hint=fix)
@@ -74,6 +79,10 @@ def _unknown_option(path: str, option: str, context: Any, call: "Call") -> Failu
     known = {each for parameter in (context.command.params if context else ()) for each in parameter.opts}
     names = {each.lstrip("-"): each for each in (*SPELLED, *known) if each.startswith("--")}
     near = [names[each] for each in get_close_matches(option.lstrip("-"), names, n=1, cutoff=0.65)]
+    if path == f"{PROGRAM} connect exec" and "--" not in call.arguments and not near:
+        from cmdop_cli.reaching import without_dashes
+
+        return without_dashes(call.arguments)
     if not near or near == ["--yes"]:
         return Failure(Code.USAGE, f"there is no option {option} of {path}", hint=f"{path} --help")
     line = [_respelled(word, option, near[0]) for word in call.arguments]

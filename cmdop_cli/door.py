@@ -95,5 +95,5 @@ async def _spin(waiting: str) -> None:
             shown += 1
             await asyncio.sleep(0.1)
     finally:
-        sys.stderr.write(f"\r{' ' * (len(waiting) + 2)}\r")
+        sys.stderr.write(f"\r{' ' * (len(waiting) + 4)}\r")
         sys.stderr.flush()

@@ -1,6 +1,7 @@
 """How this machine gets into a workspace: asking, refusing to guess, registering, keeping the credential (D-21)."""
 
-import getpass
+import os
+import pwd
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -142,7 +143,7 @@ def _facts(wanted: Wanted, known: "Registration | None") -> "Facts":
 def _confirm(call: "Call", place: Place | None, facts: "Facts", wanted: Wanted) -> None:
     """Show what registering means, and ask; ``--yes`` answers, elsewhere than at a terminal it must be there."""
     where = f"workspace {place.label}" if place is not None else "the workspace of the join token"
-    me = getpass.getuser()
+    me = pwd.getpwuid(os.geteuid()).pw_name  # never what USER says: this is the promise that is agreed to
     why = call.resolution.why if place is not None and call.resolution.workspace == place else where
     gate, people = (None, None) if place is None or not call.can_ask else _asked(call, place)
     affects = [

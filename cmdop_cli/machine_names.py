@@ -75,7 +75,8 @@ def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
     verbs = list(connect.verbs) if isinstance(connect, Noun) and call.path == ("connect", "to") else []
     near = next(iter(get_close_matches(ref, [*verbs, *(each.name for each in machines)], n=1)), "list")
     path = "connect" if near in (*verbs, "list") else " ".join(call.path)
-    sentence = f"no machine of {call.workspace().label} is called {ref}"
+    nearest = "" if near == "list" else f"; the nearest is {near}"
+    sentence = f"no machine of {call.workspace().label} is called {ref}{nearest}"
     return Failure(ErrorCode.NOT_FOUND, sentence, hint=f"cmdop {path} {near}")
 
 

@@ -1,6 +1,7 @@
 """What ``connect to``, ``observe`` and ``exec`` do, once the line was read. Typer is not needed for it."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cmdop_cli.failures import Failure, usage
@@ -21,7 +22,7 @@ def work_of(call: "Call", timeout: str, *, is_shell: bool) -> "Work":
     from cmdop_sdk.running import LONGEST_TIMEOUT, checked_argv
 
     if not call.rest:
-        raise usage("what to run stands after two dashes", hint="cmdop connect exec MACHINE -- COMMAND")
+        raise without_dashes(call.arguments)
     try:
         seconds = parse_duration(timeout).total_seconds()
     except ValueError as wrong:
@@ -29,6 +30,17 @@ def work_of(call: "Call", timeout: str, *, is_shell: bool) -> "Work":
     if seconds > LONGEST_TIMEOUT:
         raise usage("--timeout: at most 7d")
     return Work(tuple(checked_argv(call.rest, shell=is_shell)), seconds, is_shell)
+
+
+def without_dashes(words: Sequence[str]) -> Failure:
+    """Return the refusal of an ``exec`` without ``--``; its fix is the line with them, where it is clear where."""
+    at = list(words).index("exec") + 1 if "exec" in words else len(words)
+    named, command = words[at : at + 1], words[at + 1 :]
+    if not named or named[0].startswith("-") or (command and command[0].startswith("-")):
+        line = "cmdop connect exec MACHINE -- COMMAND"
+    else:
+        line = f"{shlex.join(['cmdop', *words[: at + 1]])} -- {shlex.join(command) or 'COMMAND'}"
+    return usage("what to run stands after two dashes", hint=line)
 
 
 def picked(call: "Call", what: str, *, busy: bool = False) -> str:
@@ -86,7 +98,7 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
     if call.is_dry_run:
         return _planned([machine], work)
     from cmdop_cli import executing, machine_names, streams
-    from cmdop_sdk.errors import NotFound
+    from cmdop_sdk.errors import CMDOPError, NotFound
     from cmdop_sdk.stream_state import Notice
 
     def noticed(notice: Notice) -> None:
@@ -108,6 +120,12 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
         return ended
     except NotFound as unknown:
         raise machine_names.named(unknown, machine) from None
+    except CMDOPError as refused:
+        if refused.code == "command_not_found" and len(work.argv) == 1 and " " in work.argv[0]:
+            # one word with blanks in it was meant for a shell, as ssh would have had it
+            ours = call.arguments[: call.arguments.index("--")]
+            refused.hint = shlex.join(["cmdop", *ours, "--shell", "--", *work.argv])
+        raise
 
 
 def on_many(

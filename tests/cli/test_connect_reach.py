@@ -273,6 +273,7 @@ def test_a_unique_beginning_is_enough_at_a_terminal(member: Cmdop) -> None:
         (["connect", "xyz"], Exit.NOT_FOUND, "is called xyz"),
         (["connect", "sesions"], Exit.NOT_FOUND, "fix: cmdop connect sessions"),
         (["connect", "to", "webb-1"], Exit.NOT_FOUND, "fix: cmdop connect to web-1"),
+        (["connect", "to", "webb-1"], Exit.NOT_FOUND, "is called webb-1; the nearest is web-1"),
         (["connect", "show", "web"], Exit.USAGE, "web may be any of web-1, web-2"),
         (["connect", "observe", "db"], Exit.NOT_FOUND, "no active session on db-1"),
     ],

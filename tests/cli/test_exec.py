@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -148,6 +149,38 @@ def test_a_failure_of_ours_is_255_and_json_tells_the_real_one(member: Cmdop, fle
     ran = member("connect", "exec", "web-1", "--", "no-such-command")
     assert ran.code == Exit.REMOTE
     assert "no-such-command" in ran.err
+    assert "--shell" not in ran.err
+
+
+def test_a_word_that_was_meant_for_a_shell_gets_one(member: Cmdop) -> None:
+    ran = member("connect", "exec", "web-1", "--", "echo a | tr a b")
+    assert ran.code == Exit.REMOTE
+    fix = next(line.removeprefix("fix: cmdop ") for line in ran.err.splitlines() if line.startswith("fix: "))
+    assert fix == "connect exec web-1 --shell -- 'echo a | tr a b'"
+    assert member(*shlex.split(fix)).ok().out == "b\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ("web-1", "web-1 -- COMMAND"),
+        ("web-1 echo 'a b'", "web-1 -- echo 'a b'"),
+        ("web-1 ls -la", "web-1 -- ls -la"),
+        ("--tag env:prod ls", "MACHINE -- COMMAND"),
+        ("web-1 --", "MACHINE -- COMMAND"),
+    ],
+)
+def test_the_two_dashes_that_were_forgotten(member: Cmdop, line: str, fix: str) -> None:
+    ran = member("connect", "exec", *shlex.split(line))
+    assert ran.code == Exit.USAGE
+    assert ran.err.splitlines() == ["error: what to run stands after two dashes", f"fix: cmdop connect exec {fix}"]
+
+
+def test_a_fix_stays_in_the_workspace_of_the_line(member: Cmdop, fleet: Fleet) -> None:
+    slug = fleet.world.acme.slug
+    ran = member("connect", "exec", "nowhere-1", "--workspace", slug, "--", "true")
+    assert ran.code == Exit.REMOTE
+    assert ran.err.splitlines()[-1] == f"fix: cmdop connect list --workspace {slug}"
 
 
 def test_a_guest_runs_nothing(cmdop: Cmdop, fleet: Fleet) -> None:

@@ -240,7 +240,11 @@ def test_an_extension_never_gets_a_key_on_its_line(cmdop: Cmdop, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        (["worksapce", "list"], "cmdop workspace --help"),
+        (["worksapce", "list"], "cmdop workspace list"),
+        (["worksapce"], "cmdop workspace --help"),
+        (["conect", "list"], "cmdop connect list"),
+        (["connect", "permissions", "remove", "1"], "cmdop connect permissions revoke 1"),
+        (["connect", "exec", "web-1", "ls", "-la"], "cmdop connect exec web-1 -- ls -la"),
         (["workspace", "curent"], "cmdop workspace current"),
         (["workspace", "current", "--jsno"], "cmdop workspace current --json"),
         (["config", "get", "outptu"], "cmdop config get output"),
