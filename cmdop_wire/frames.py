@@ -218,9 +218,9 @@ _ALWAYS = frozenset({Kind.PROBE, Kind.PROBED})
 LEGAL: dict[tuple[Side, State], frozenset[Kind]] = {
     (Side.AGENT, State.NEW): frozenset({Kind.HELLO}),
     (Side.AGENT, State.GREETED): _ALWAYS | {Kind.HEARTBEAT, Kind.EVENT, Kind.SEED, Kind.CLOSE},
-    (Side.AGENT, State.OPENING): frozenset({Kind.OPENED, Kind.REFUSED, Kind.NOTICE, Kind.RESUMED, Kind.CLOSE}),
+    (Side.AGENT, State.OPENING): frozenset({Kind.OPENED, Kind.REFUSED, Kind.NOTICE}),
     (Side.AGENT, State.OPEN): frozenset(
-        {Kind.OUTPUT, Kind.ERROR, Kind.END, Kind.WINDOW, Kind.EXIT, Kind.NOTICE, Kind.RESUMED, Kind.CLOSE}
+        {Kind.OUTPUT, Kind.ERROR, Kind.END, Kind.WINDOW, Kind.EXIT, Kind.NOTICE, Kind.RESUMED, Kind.REFUSED}
     ),
     (Side.OPERATOR, State.NEW): frozenset({Kind.HELLO, Kind.OPEN, Kind.RESUME}),
     (Side.OPERATOR, State.GREETED): _ALWAYS | {Kind.OPEN, Kind.RESUME, Kind.REAUTH, Kind.CLOSE},

@@ -17,7 +17,7 @@ from cmdop_server.relay.links import AgentLink
 from cmdop_server.relay.socket import Gone, Socket
 from cmdop_server.relay.streams import ACTIONS, Holder, Observer, Stream
 from cmdop_wire import frames
-from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed
+from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed, Side, State
 from cmdop_wire.ids import make_id
 from cmdop_wire.vocab import Action, ErrorCode
 
@@ -275,6 +275,13 @@ class Client:
     # -- frames ---------------------------------------------------------------------------------------------------
 
     async def _take(self, frame: Frame) -> None:
+        if self.observer is not None:
+            if not frames.is_legal(Side.OBSERVER, State.OPEN, frame.kind):
+                return  # no frame of theirs has any effect (D-26)
+        else:
+            state = State.OPEN if self.stream is not None and self.stream.is_opened else State.OPENING
+            if not frames.is_legal(Side.OPERATOR, state, frame.kind):
+                raise Malformed(f"a client does not send {frame.kind.name} on a stream that is {state}")
         if frame.kind is Kind.REAUTH:
             await self._reauthenticate(frame)
         elif frame.kind is Kind.PROBE:
@@ -289,7 +296,6 @@ class Client:
             await self.stream.from_operator(frame)
         elif self.observer is None:
             raise Malformed("a frame for another channel")
-        # Whatever else an observer sends is dropped: no frame of theirs has any effect (D-26).
 
     async def _reauthenticate(self, frame: Frame) -> None:
         holder = self._holder()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cmdop_server.relay.socket import Gone, Socket
 from cmdop_wire import frames
-from cmdop_wire.frames import LIMITS, LINK, CloseCode, Frame, Kind, Malformed
+from cmdop_wire.frames import LIMITS, LINK, CloseCode, Frame, Kind, Malformed, Side, State
 
 if TYPE_CHECKING:
     from cmdop_server.relay.hub import Hub
@@ -93,6 +93,9 @@ class AgentLink:
                 # A label that is not this machine's: a hostile agent, or a broken one (security.md, Streams).
                 raise Malformed("a frame for a channel that this link does not have")
             return
+        state = State.OPEN if stream.is_opened else State.OPENING
+        if not frames.is_legal(Side.AGENT, state, frame.kind):
+            raise Malformed(f"a machine does not send {frame.kind.name} on a channel that is {state}")
         if frame.kind is Kind.OPENED:
             self.hub.opened(stream, frame)
             return
@@ -105,6 +108,8 @@ class AgentLink:
             self.hub.exited(stream)
 
     def _take(self, frame: Frame) -> None:
+        if not frames.is_legal(Side.AGENT, State.GREETED, frame.kind):
+            raise Malformed(f"a machine does not send {frame.kind.name} on its link")
         if frame.kind is Kind.PROBED:
             answer = self._probes.get(str(frames.body_of(frame).get("nonce")))
             if answer is not None and not answer.done():
@@ -119,5 +124,3 @@ class AgentLink:
             self.hub.records.gate_event(self.machine, frames.body_of(frame))
         elif frame.kind is Kind.SEED:
             self.hub.records.seeded(self.machine.id)
-        else:
-            raise Malformed(f"a machine does not send {frame.kind.name} on its link")

@@ -94,7 +94,7 @@ class Stream:
     # -- from the machine -----------------------------------------------------------------------------------------
 
     def from_machine(self, frame: Frame) -> None:
-        """Forward one frame of the machine; ``Malformed`` when the machine may not send it."""
+        """Forward one frame that a machine may send now (``LEGAL``); ``Malformed`` when what it says is wrong."""
         kind = frame.kind
         if kind in (Kind.OUTPUT, Kind.ERROR):
             self._output(kind, frame)
@@ -104,10 +104,8 @@ class Stream:
             if frames.window_of(frame)[0] is not Kind.INPUT:
                 raise Malformed("a machine grants input only")
             self._to_operator(kind, frame.body)
-        elif kind in (Kind.OPENED, Kind.REFUSED, Kind.NOTICE, Kind.END, Kind.RESUMED):
-            self._to_operator(kind, frame.body)
         else:
-            raise Malformed(f"a machine does not send {kind.name} on a channel")
+            self._to_operator(kind, frame.body)
 
     def _output(self, kind: Kind, frame: Frame) -> None:
         # Bytes may come twice after a resume, and the operator drops those; observers must see each once.
@@ -146,7 +144,7 @@ class Stream:
     # -- from the operator ----------------------------------------------------------------------------------------
 
     async def from_operator(self, frame: Frame) -> None:
-        """Forward one frame of the operator to the machine; ``Malformed`` when an operator may not send it."""
+        """Forward one frame that an operator may send now (``LEGAL``); ``Malformed`` when it grants too much."""
         if self.operator.is_fenced:
             return
         kind = frame.kind
@@ -155,8 +153,6 @@ class Stream:
             if of not in self._granted or limit > self._forwarded[of] + LIMITS.window:
                 raise Malformed("a grant beyond the window")
             self._granted[of] = max(self._granted[of], limit)
-        elif kind not in (Kind.INPUT, Kind.END, Kind.RESIZE, Kind.SIGNAL, Kind.CLOSE):
-            raise Malformed(f"an operator does not send {kind.name}")
         link = self.link
         if link is None or self.number is None:
             return  # the operator keeps it, and sends it again after the machine has come back

@@ -141,8 +141,8 @@ def test_our_own_chunks_fit_into_a_frame() -> None:
 LEGAL_WORDS = {
     ("agent", "new"): "HELLO",
     ("agent", "greeted"): "PROBE PROBED HEARTBEAT EVENT SEED CLOSE",
-    ("agent", "opening"): "OPENED REFUSED NOTICE RESUMED CLOSE",
-    ("agent", "open"): "OUTPUT ERROR END WINDOW EXIT NOTICE RESUMED CLOSE",
+    ("agent", "opening"): "OPENED REFUSED NOTICE",
+    ("agent", "open"): "OUTPUT ERROR END WINDOW EXIT NOTICE RESUMED REFUSED",
     ("operator", "new"): "HELLO OPEN RESUME",
     ("operator", "greeted"): "PROBE PROBED OPEN RESUME REAUTH CLOSE",
     ("operator", "opening"): "PROBE PROBED REAUTH CLOSE",
