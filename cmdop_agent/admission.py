@@ -51,7 +51,7 @@ def requests_of(opening: Opening, root: str) -> list[Request]:
     if any("\0" in word for word in (*words, opening.cwd)):
         raise Refusal(ErrorCode.INVALID, "a word of a command cannot hold a NUL")
     cwd = folder_of_work(opening, root)
-    chosen = cwd if opening.cwd and cwd != root else ""
+    chosen = cwd if cwd != root else ""  # also where there is no home folder, and it would run elsewhere
     command = Request(GateOperation.EXECUTE_COMMAND, words, cwd=chosen, home=root, is_shell=opening.shell)
     if operation is GateOperation.EXECUTE_COMMAND:
         return [command]

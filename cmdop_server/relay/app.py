@@ -52,7 +52,8 @@ class Relay:
         await self._doorway.open()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self.records.keep()), loop.create_task(self._watch_database())]
-        self.hub.start(self._end_forgotten())
+        # Read before anybody is served: whatever begins from now on is not of an earlier life.
+        self.hub.start(self._end_forgotten(await authority.ask(authority.active_sessions)))
 
     async def stop(self) -> None:
         """End: everyone is told to come back, what is queued is written."""
@@ -189,8 +190,14 @@ class Relay:
                 if loop.time() - seen > PATIENCE:
                     await apply(self.hub, LOST_DATABASE)
 
-    async def _end_forgotten(self) -> None:
-        """End the sessions of an earlier life of the relay that nobody came back for within the grace."""
+    async def _end_forgotten(self, earlier: list[str]) -> None:
+        """End the sessions of an ``earlier`` life of the relay that nobody came back for within the grace."""
         await asyncio.sleep(LIMITS.grace + 5)
-        with contextlib.suppress(Exception):
-            await authority.ask(authority.end_sessions_but, set(self.hub.streams))
+        for session_id in earlier:
+            if session_id in self.hub.streams:
+                continue
+            with contextlib.suppress(Exception):
+                await authority.ask(authority.end_forgotten, session_id)
+            stream = self.hub.streams.get(session_id)
+            if stream is not None:  # it was taken up meanwhile, and its row has ended
+                self.hub.finish(stream, "relay_restarted", CloseCode.GONE)

@@ -188,11 +188,14 @@ def greeting(machine_id: str, hello: dict[str, Any]) -> dict[str, Any] | None:
     return machine_services.greeted(machine_id, hello)
 
 
-def end_sessions_but(known: set[str]) -> None:
-    """End every active session that is not ``known``: the relay restarted and nobody resumed them."""
-    for session_id in session_services.active_sessions():
-        if session_id not in known:
-            session_services.end_session(session_id, reason="relay_restarted")
+def active_sessions() -> list[str]:
+    """Return the ids of the sessions that have not ended: after a start, those of an earlier life of the relay."""
+    return session_services.active_sessions()
+
+
+def end_forgotten(session_id: str) -> None:
+    """End a session that nobody resumed after the relay restarted."""
+    session_services.end_session(session_id, reason="relay_restarted")
 
 
 def is_reachable() -> bool:

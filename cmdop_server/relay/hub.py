@@ -30,6 +30,7 @@ class Hub:
         self.streams: dict[str, Stream] = {}
         self.leases: dict[str, Stream] = {}  # machine id → the one active session
         self.cuts = 0  # so far; whoever was being let in while one was made is asked anew
+        self._ended_away: dict[str, str] = {}  # streams that ended while their machine had no link, and why
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
@@ -77,7 +78,9 @@ class Hub:
                 await self.records.stopped(link.machine.id).wait()
 
     def rejoin(self, link: AgentLink) -> None:
-        """Bind the streams that live on at the machine to its new link, and end those that do not."""
+        """Bind the streams that live on at the machine to its new link, and end those that do not, on both sides."""
+        for stream_id in link.surviving & self._ended_away.keys():
+            link.discard(stream_id, self._ended_away.pop(stream_id))
         waiting = [stream for stream in self.streams.values() if stream.machine_id == link.machine.id]
         for stream in waiting:
             if stream.link is not None:
@@ -169,6 +172,9 @@ class Hub:
         self.streams.pop(stream.id, None)
         if self.leases.get(stream.machine_id) is stream:
             del self.leases[stream.machine_id]
+        if stream.link is None and stream.is_opened:  # the machine cannot hear of it now, and keeps it for the grace
+            self._ended_away[stream.id] = stream.end_reason
+            asyncio.get_running_loop().call_later(LIMITS.grace * 2, self._ended_away.pop, stream.id, None)
         stream.close_channel(stream.end_reason)
         self.records.ended(stream)
 

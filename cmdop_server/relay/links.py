@@ -49,6 +49,13 @@ class AgentLink:
         stream.join(self, number)
         return number
 
+    def discard(self, stream_id: str, reason: str) -> None:
+        """End a stream that the machine kept and nobody wants any more; what it still says of it is dropped."""
+        number = self._next_number
+        self._next_number += 1
+        self.socket.put(frames.encode_json(Kind.RESUME, number, stream_id=stream_id, received={}))
+        self.socket.put(frames.encode_json(Kind.CLOSE, number, reason=reason))
+
     def release(self, number: int) -> None:
         """Forget a channel; what the machine still sends on it is dropped."""
         self.streams.pop(number, None)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,12 @@ from websockets.asyncio.client import connect
 
 from cmdop_sdk.errors import NotFound, PermissionDenied, SessionConflict, StreamClosed
 from cmdop_wire import frames
-from cmdop_wire.frames import PROTOCOL, STREAM, CloseCode, Kind
+from cmdop_wire.frames import LIMITS, PROTOCOL, STREAM, CloseCode, Kind
 from tests.agents import Machine, register, run, start_agent
 from tests.relay import deaf
 from tests.relay.bare import close_code, dial
 from tests.relay.seats import read_until, stream
+from tests.terminal import eventually
 from tests.world import World
 
 pytestmark = pytest.mark.timeout(120)
@@ -193,3 +195,32 @@ def test_a_cloned_credential_is_refused_while_the_first_is_alive(world: World, t
         asyncio.run(still_there())
     finally:
         first.stop()
+
+
+def test_what_ended_while_the_machine_was_away_ends_when_it_is_back(
+    world: World, machine: Machine, tmp_path: Path
+) -> None:
+    key, told = world.key("member", "commands:execute"), tmp_path / "pid"
+    line = ["/bin/sh", "-c", f"echo $$ > {told}.new && mv {told}.new {told} && exec sleep 600"]
+
+    async def play() -> None:
+        async with stream(world, key["text"], kind="command", machine="web-1", argv=line) as running:
+            async with asyncio.timeout(30):
+                while not told.exists():
+                    await asyncio.sleep(0.05)
+            machine.process.send_signal(signal.SIGSTOP)  # it does not come back before the key is revoked
+            try:
+                drop = partial(world.server.backstage, "tests.relay.backstage:drop", machine_id=machine.id)
+                assert await asyncio.to_thread(drop) == 1
+                owner = world.as_("owner")
+                gone = await asyncio.to_thread(owner.delete, f"/workspaces/{world.acme.id}/keys/{key['id']}")
+                assert gone.status_code == 200
+                with pytest.raises(StreamClosed, match="revoked"):
+                    await read_until(running, b"what never comes")
+            finally:
+                machine.process.send_signal(signal.SIGCONT)
+
+    asyncio.run(play())
+    pid = int(told.read_text())
+    # Long before the grace is over, for which the machine would keep it for whoever was lost.
+    eventually(lambda: Path(f"/proc/{pid}").exists(), lambda runs: not runs, LIMITS.grace * 0.7)
