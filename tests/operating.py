@@ -29,7 +29,11 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data_dir = folder / "server"
-        self.environ = bare_environment(folder) | {"CMDOP_DATA_DIR": str(self.data_dir), "CMDOP_LOG_FORMAT": "json"}
+        self.environ = bare_environment(folder) | {
+            "CMDOP_DATA_DIR": str(self.data_dir),
+            "CMDOP_LOG_FORMAT": "json",
+            "CMDOP_PORT": "0",  # others on this machine may have the usual one
+        }
 
     def run(self, *words: str, stdin: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run one command to its end."""

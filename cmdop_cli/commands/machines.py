@@ -78,12 +78,13 @@ def list_machines(
     page = call.ask(listed)
     if not (online or tags or page.next):
         machine_names.keep(call, page.items)
+    here = f" --workspace {call.options.workspace}" if call.options.workspace else ""
     return Listing(
         "machine",
         page.items,
         columns=COLUMNS,
         identifier="name",
-        empty=f"no such machines in {call.resolution.why}; bring one in with: cmdop connect",
+        empty=f"no such machines in {call.resolution.why}; bring one in with: cmdop connect{here}",
         next=page.next,
     )
 

@@ -28,6 +28,8 @@ COLUMNS = (
     Column("end_reason", "why"),
     Column("observers", kind="number"),
 )
+# What fits a terminal; a session without an end runs now.
+_SHOWN = (*COLUMNS[:3], Column("opened_at", "opened", "ago"), Column("end_reason", "ended"))
 
 
 @verb(needs="workspace")
@@ -54,7 +56,12 @@ def list_sessions(
 
     page = call.ask(listed)
     return Listing(
-        "session", page.items, columns=COLUMNS, empty=f"no such sessions in {call.resolution.why}", next=page.next
+        "session",
+        page.items,
+        columns=_SHOWN,
+        piped=COLUMNS,
+        empty=f"no such sessions in {call.resolution.why}",
+        next=page.next,
     )
 
 
