@@ -7,6 +7,9 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml
 
+# .venv is ours, and every command of a demo or test is a process: what was compiled once is kept, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-all check fmt bench docs lock
 help:       ## List the verbs.
 	@sed -n 's/^\([a-z-]*\):.*## /\1 · /p' $(MAKEFILE_LIST)
