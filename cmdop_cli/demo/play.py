@@ -18,75 +18,87 @@ def play(stage: Stage) -> None:
     alice.signs_in("alice@example.com", login)
 
     say("\n# Two tenants. Nothing crosses from one to the other.")
-    alice.types('cmdop workspace create "Acme Corp" --slug acme')
+    made = [
+        alice.begins('cmdop workspace create "Acme Corp" --slug acme'),
+        alice.begins('cmdop workspace create "Globex" --slug globex'),
+    ]
+    made[0].shows()
     guest = stage.on_the_host(f"cmdop server user create bob@example.com --workspace acme --role guest {password}")
     guests_login = bob.asks_to_sign_in()
-    alice.types('cmdop workspace create "Globex" --slug globex')
+    made[1].shows()
     alice.types("cmdop workspace use acme")
     alice.types("cmdop workspace switch globex")
     alice.types("cmdop workspace use -")
-    alice.types("cmdop workspace list")
-    alice.types("cmdop workspace current --why")
-
-    laptop_key, pipeline_key = keys(alice)
+    asked = [alice.begins("cmdop workspace list"), alice.begins("cmdop workspace current --why")]
+    laptop_key, pipeline_key = keys(alice, asked)
+    listed = alice.begins("cmdop auth list-keys")
+    web = agent(stage, "web-1", pipeline_key)
+    globex_token = alice.captures("cmdop connect join-token create --workspace globex --quiet", "TOKEN")
+    listed.shows()
     pipeline(stage, pipeline_key)
 
     say("\n# A guest may look, and is told why not more.")
     guest.shows()
     bob.signs_in("bob@example.com", guests_login)
-    bob.types("cmdop auth create-key --name mine --workspace acme", expect=Exit.FORBIDDEN)
+    refused = bob.begins("cmdop auth create-key --name mine --workspace acme")
 
-    machines(stage, alice, bob, laptop_key, pipeline_key)
+    refused.shows(expect=Exit.FORBIDDEN)
+
+    say("\n# Two machines. Each dials out to the control plane and listens to nobody.")
+    line = "cmdop connect --hostname db-1 --join-token env:TOKEN"
+    db = Person(stage, "db-1").begins(line, TOKEN=globex_token.shows())
+    machines(stage, alice, bob, (web, db), (laptop_key, pipeline_key))
 
     say("\n# Everything was written down, also what was refused.")
-    alice.types("cmdop audit list --days 30")
-    alice.types("cmdop audit head")
+    trail = [alice.begins("cmdop audit list --days 30"), alice.begins("cmdop audit head")]
+    for each in trail:
+        each.shows()
 
 
-def keys(alice: Person) -> tuple[str, str]:
-    """Make a personal and a workspace key; return both texts."""
-    say("\n# A key for a laptop, and one for the pipeline that outlives whoever made it.")
-    shown = alice.types('cmdop auth create-key --name "my-laptop"')
-    laptop = KEY.findall(shown)[-1]
+def keys(alice: Person, asked: list[Run]) -> tuple[str, str]:
+    """Make a personal and a workspace key, after what was ``asked`` before; return both texts."""
+    laptop = alice.begins('cmdop auth create-key --name "my-laptop"')
     scopes = "--scope machines:read --scope machines:write --scope members:read"
-    pipeline = alice.captures(f"cmdop auth create-key --workspace --name ci-cd {scopes}", "KEY")
-    alice.types("cmdop auth list-keys")
-    return laptop, pipeline
+    shared = alice.captures(f"cmdop auth create-key --workspace --name ci-cd {scopes}", "KEY")
+    for each in asked:
+        each.shows()
+    say("\n# A key for a laptop, and one for the pipeline that outlives whoever made it.")
+    return KEY.findall(laptop.shows())[-1], shared.shows()
 
 
 def pipeline(stage: Stage, key: str) -> None:
     """Act by the workspace key, and see it refused for the other tenant."""
     say("\n# The pipeline: no sign-in, no prompt, the key decides the workspace.")
-    ci = Person(stage, "ci")
-    ci.types("cmdop workspace members", shown="CMDOP_API_KEY=$KEY cmdop workspace members", CMDOP_API_KEY=key)
-    line = "cmdop workspace members --workspace=globex"
-    ci.types(line, shown=f"CMDOP_API_KEY=$KEY {line}", expect=Exit.USAGE, CMDOP_API_KEY=key)
+    ci, line = Person(stage, "ci"), "cmdop workspace members"
+    allowed = ci.begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
+    line = f"{line} --workspace=globex"
+    refused = ci.begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
+    allowed.shows()
+    refused.shows(expect=Exit.USAGE)
 
 
-def machines(stage: Stage, alice: Person, bob: Person, laptop_key: str, key: str) -> None:
+def agent(stage: Stage, hostname: str, key: str, *, on: str = "") -> Run:
+    """Begin the agent of a machine, registered with the workspace's key; ``on`` is the machine when it is another."""
+    line = f"cmdop connect --hostname {hostname} --yes"
+    return Person(stage, on or hostname).begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
+
+
+def machines(stage: Stage, alice: Person, bob: Person, agents: tuple[Run, Run], given: tuple[str, str]) -> None:
     """Two machines in two tenants: a command, a terminal that a guest watches, a move, a key that is revoked."""
-    say("\n# Two machines. Each dials out to the control plane and listens to nobody.")
-    line = "cmdop connect --hostname web-1 --yes"
-    web = Person(stage, "web-1").begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
-    token = alice.captures("cmdop connect join-token create --workspace globex --quiet", "TOKEN")
-    line = "cmdop connect --hostname db-1 --join-token env:TOKEN"
-    db = Person(stage, "db-1").begins(line, TOKEN=token)
+    (web, db), (laptop_key, key) = agents, given
     web.shows_until("connected to")
     db.shows_until(r"\[y/N\]", end="")
     db.types("y\r")
     db.shows_until("connected to")
-    alice.types("cmdop connect list")
-    alice.types("cmdop connect exec web-1 -- uname -sm")
-    copy = Person(stage, "copy").begins(
-        "cmdop connect --hostname web-1 --yes",
-        shown="CMDOP_API_KEY=$KEY cmdop connect --hostname web-1 --yes",
-        CMDOP_API_KEY=key,
-    )
+    copy = agent(stage, "web-1", key, on="copy")
+    shown = [alice.begins("cmdop connect list"), alice.begins("cmdop connect exec web-1 -- uname -sm")]
     laptop = Person(stage, "laptop").begins(
-        "cmdop connect web-1",
-        shown="CMDOP_API_KEY=$LAPTOP cmdop connect web-1",
-        CMDOP_API_KEY=laptop_key,
+        "cmdop connect web-1", shown="CMDOP_API_KEY=$LAPTOP cmdop connect web-1", CMDOP_API_KEY=laptop_key
     )
+    foreign = alice.begins("cmdop connect exec db-1 -- uname")
+    for each in shown:
+        each.shows()
+
     say("\n# The name is taken, and whoever has it is not disturbed.")
     copy.shows(expect=Exit.CONFLICT)
 
@@ -99,15 +111,15 @@ def machines(stage: Stage, alice: Person, bob: Person, laptop_key: str, key: str
     watching.shows_until("the answer is 42")
 
     say("\n# From one tenant to the other, with rights in both, and only so.")
-    alice.types("cmdop connect exec db-1 -- uname", expect=Exit.REMOTE)
+    foreign.shows(expect=Exit.REMOTE)
     alice.types("cmdop connect workspace move db-1 --workspace globex --to acme --yes")
     db.shows_until("connected to")
     alice.types("cmdop connect exec db-1 -- uname")
 
     say("\n# The laptop is lost. Its key is revoked, and its open terminal closes.")
     revoked(alice, laptop, watching)
-    for agent in (web, db):
-        agent.types("\x03")
+    for each in agents:
+        each.types("\x03")
 
 
 def revoked(alice: Person, laptop: Run, watching: Run) -> None:

@@ -81,6 +81,27 @@ class Run:
         self.terminal.write(keys)
 
 
+class Capture:
+    """One command whose standard output becomes a variable; it goes on by itself until ``shows`` is called."""
+
+    def __init__(self, prompt: str, line: str, environment: dict[str, str]) -> None:
+        self._prompt = prompt
+        self._line = line
+        self._process = subprocess.Popen(  # noqa: S603 - our own command line
+            argv(line), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def shows(self) -> str:
+        """Show the command and what it said on standard error; return what it printed."""
+        say(f"\n{self._prompt}")
+        out, err = self._process.communicate()
+        if self._process.returncode:
+            fail(self._line, f"ended with {self._process.returncode}", err)
+        if err.strip():
+            say(err.rstrip())
+        return out.strip()
+
+
 class Person:
     """Someone at a terminal: a private configuration directory and an environment without surprises."""
 
@@ -110,17 +131,9 @@ class Person:
         """Run ``line``, show it and its output as they are, and return the output."""
         return self.begins(line, shown=shown, **environment).shows(expect)
 
-    def captures(self, line: str, variable: str) -> str:
-        """Run ``variable=$(line)``: standard output is kept, standard error is shown, as a shell does it."""
-        say(f"\n{self.name}$ {variable}=$({line})")
-        done = subprocess.run(  # noqa: S603 - our own command line
-            argv(line), env=self.environment(), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            fail(line, f"ended with {done.returncode}", done.stderr)
-        if done.stderr.strip():
-            say(done.stderr.rstrip())
-        return done.stdout.strip()
+    def captures(self, line: str, variable: str) -> "Capture":
+        """Begin ``variable=$(line)``: standard output is kept, standard error is shown, as a shell does it."""
+        return Capture(f"{self.name}$ {variable}=$({line})", line, self.environment())
 
     def asks_to_sign_in(self) -> Run:
         """Begin the device flow: ``cmdop login`` on this terminal."""
