@@ -12,7 +12,7 @@ from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.resolver import Source
 from cmdop_cli.state import Place
 from cmdop_sdk.origin import is_loopback
-from cmdop_wire.vocab import ErrorCode, GateMode, Role
+from cmdop_wire.vocab import Action, ErrorCode, GateMode, Role
 
 if TYPE_CHECKING:
     from cmdop_agent.daemon import Facts
@@ -175,8 +175,11 @@ def _asked(call: "Call", place: Place) -> tuple[str | None, str | None]:
     async def ask(client: "AsyncCMDOPClient") -> tuple[str | None, str | None]:
         mode = people = None
         with suppress(PermissionDenied):
-            mode = (await client.workspace.onboarding()).gate_mode
-        with suppress(PermissionDenied):
+            may = (await client.me.show()).workspace.authorized_actions  # more would be in the log as refused
+            if Action.SETTINGS_VIEW in may:
+                mode = (await client.workspace.onboarding()).gate_mode
+            if Action.MEMBER_LIST not in may:
+                return mode, None
             page = await client.members.list().first(200)
             people = _several([each.email for each in page.items if each.role != Role.GUEST])
         return mode, people

@@ -69,10 +69,10 @@ def move(
     )
     moved = call.ask(lambda client: client.machines.move(found.id, there.id))
     call.note(f"moved {moved.name} from {here.label} to {there.slug}")
-    return Record("machine", _moved(moved, there), columns=_MOVED)
+    return Record("machine", _moved(moved, there), columns=_MOVED[:4], piped=_MOVED)
 
 
-_MOVED = (Column("workspace.slug", "workspace"), *DETAILS)
+_MOVED = (Column("workspace.slug", "workspace"), *DETAILS)  # the first four at a terminal
 
 
 def _moved(machine: "Machine", there: "Workspace") -> dict[str, object]:

@@ -110,6 +110,17 @@ def test_a_directory_s_binding_is_not_naming_it(owner: Cmdop, world: World) -> N
     assert owner("connect", "--yes").code == 7
 
 
+def test_what_a_key_may_not_know_is_not_asked_for(cmdop: Cmdop, world: World) -> None:
+    key = world.key("owner", "machines:write", shared=True)["text"]
+    by_key = cmdop.with_(CMDOP_API_KEY=key, CMDOP_SERVER_URL=world.server.url)
+    shown = by_key.on_terminal("connect", "--hostname", unique("by-key"))
+    shown.until("[y/N]")
+    shown.type("n\r")
+    assert shown.end() == 7
+    events = world.as_("owner").get(f"/workspaces/{world.acme.slug}/events?limit=50").json()["items"]
+    assert [each["action"] for each in events if each["result"] == "denied"] == []
+
+
 def test_a_dry_run_registers_nothing(owner: Cmdop, world: World) -> None:
     told = owner("connect", "--workspace", world.acme.slug, "--hostname", "web-1", "--dry-run", "--json").ok().json
     assert (told["planned"], told["machine"]["hostname"], told["workspace"]["slug"]) == (
