@@ -37,9 +37,12 @@ class Inside:
     def _exchange(databases: dict[str, dict[str, object]]) -> None:
         from django.db import connections
 
+        from cmdop_server.asgi import django_application
+
         connections.close_all()
         connections.settings = connections.configure_settings(databases)
         del connections["default"]
+        django_application.cache_clear()  # its threads have connections of their own
 
     @staticmethod
     def _create() -> None:
