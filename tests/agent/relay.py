@@ -211,9 +211,11 @@ class Relay:
         call.say(Kind.RESUME, {"stream_id": call.stream_id, "received": have if received is None else received})
 
     def resend(self, call: Call, received: int) -> None:
-        """Send the input again that the machine does not have."""
+        """Send the input again that the machine does not have, and the grants: the last ones may be lost."""
         for offset, data in call.input.again(received):
             self.send(frames.encode_data(Kind.INPUT, call.number, offset, data))
+        for kind, receiver in call.received.items():
+            self.send(frames.encode_window(call.number, kind, receiver.limit))
 
     def cut(self) -> None:
         """Break the connection without a word."""
