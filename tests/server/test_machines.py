@@ -21,7 +21,6 @@ def patch(world: World, ref: str, **changes: Any) -> Any:
     return world.as_("owner").patch(f"{machines_of(world)}/{ref}", json=changes)
 
 
-@pytest.mark.both
 def test_pages_come_by_name_and_each_machine_once(world: World) -> None:
     key, guest = fleet_key(world), world.as_("guest")
     for hostname in ("web-3", "WEB-1", "db-1", "web-2", "app-1"):
@@ -49,7 +48,6 @@ def test_a_cursor_belongs_to_its_list_and_filters(world: World) -> None:
     assert other.status_code == 400
 
 
-@pytest.mark.both
 def test_filters_by_state_tag_and_text(world: World) -> None:
     key, owner = fleet_key(world), world.as_("owner")
     ids = {hostname: register(key, hostname)["machine"]["id"] for hostname in ("web-1", "web-2", "db-1", "old-1")}
@@ -90,19 +88,18 @@ def test_a_tag_that_is_none_is_invalid(world: World, tag: str) -> None:
         assert code(patch(world, "web-1", tags={key: value})) == "invalid"
 
 
-@pytest.mark.both
 def test_a_machine_answers_to_its_id_hostname_and_name_in_any_case(world: World) -> None:
     machine = register(fleet_key(world), "Web-1.Example.org")["machine"]["id"]
     patch(world, machine, name="The Front Door").raise_for_status()
     guest = world.as_("guest")
     for ref in (machine, "Web-1.Example.org", "web-1.example.ORG", "The Front Door", "the front door"):
         assert guest.get(f"{machines_of(world)}/{ref}").json()["id"] == machine
-    for ref in (machine[:-1] + "0", "web-1", "The Front", "%00", "mch_", "\u200b", "a" * 3000):
+    another = machine[:-1] + ("0" if machine[-1] != "0" else "1")
+    for ref in (another, "web-1", "The Front", "%00", "mch_", "\u200b", "a" * 3000):
         refused = guest.get(f"{machines_of(world)}/{ref}")
         assert (refused.status_code, code(refused)) == (404, "not_found"), ref
 
 
-@pytest.mark.both
 def test_names_and_hostnames_exclude_each_other(world: World) -> None:
     key = fleet_key(world)
     register(key, "web-1")
@@ -148,7 +145,6 @@ def test_what_is_no_name_is_invalid(world: World, name: str) -> None:
     assert (refused.status_code, code(refused)) == (422, "invalid")
 
 
-@pytest.mark.both
 def test_what_has_not_been_heard_of_for_90_seconds_is_offline_and_a_goodbye_at_once(world: World) -> None:
     machine = register(fleet_key(world), "web-1")["machine"]["id"]
     api = world.as_("guest")
@@ -170,7 +166,6 @@ def test_what_has_not_been_heard_of_for_90_seconds_is_offline_and_a_goodbye_at_o
     assert state() == "online"
 
 
-@pytest.mark.both
 def test_an_agent_tells_of_its_host_and_hostile_words_stay_outside(world: World) -> None:
     machine = register(fleet_key(world), "web-1")["machine"]["id"]
     seeds = fleet(
@@ -230,7 +225,6 @@ def test_that_a_machine_took_its_defaults_is_told_once(world: World) -> None:
     assert [event["action"] for event in events(world)] == ["machine.registered", "machine.seeded"]
 
 
-@pytest.mark.both
 def test_a_removed_machine_is_gone_for_good_and_its_history_stays(world: World) -> None:
     made = register(fleet_key(world), "web-1")
     machine, owner = made["machine"]["id"], world.as_("owner")
@@ -261,7 +255,6 @@ def test_a_key_with_machines_read_reads_and_nothing_more(world: World) -> None:
     assert api.delete(f"{machines_of(world)}/web-1").status_code == 403
 
 
-@pytest.mark.both
 def test_a_list_costs_the_same_however_many_there_are(db: None) -> None:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
@@ -284,7 +277,6 @@ def test_a_list_costs_the_same_however_many_there_are(db: None) -> None:
     assert counts == [(5, 3), (10, 3)]
 
 
-@pytest.mark.both
 def test_pages_are_read_along_an_index(db: None) -> None:
     from django.db import connection
 
@@ -308,7 +300,6 @@ def test_pages_are_read_along_an_index(db: None) -> None:
         assert not any(slow in plan for slow in ("Sort", "TEMP B-TREE", "Seq Scan", "SCAN machine")), plan
 
 
-@pytest.mark.both
 def test_a_heartbeat_of_many_is_a_few_statements(db: None) -> None:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext

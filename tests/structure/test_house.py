@@ -118,8 +118,12 @@ def test_the_distribution_is_the_five_packages() -> None:
     assert PROJECT["project"]["scripts"] == {"cmdop": "cmdop_cli.__main__:main"}
 
 
-def test_make_lists_its_verbs() -> None:
-    ran = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+def test_make_lists_its_verbs(tmp_path: Path) -> None:
+    # Without MAKELEVEL: below ``make test`` it would say which directory it enters.
+    ran = subprocess.run(
+        ["make", "help"],
+        env=bare_environment(tmp_path), cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
     listed = {line.split(" · ")[0] for line in ran.stdout.splitlines()}
     assert listed == {"help", "demo", "test", "test-all", "check", "fmt", "bench", "docs", "lock"}
 
