@@ -16,7 +16,7 @@ help:       ## List the verbs.
 demo: .venv/server.stamp  ## Watch the product do its main job, on a throw-away control plane.
 	@$(BIN)/cmdop demo
 test: .venv/dev.stamp     ## Run the fast tests: no system packages needed, under two minutes.
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" --hypothesis-profile fast
 test-all: .venv/dev.stamp ## Run every test, on SQLite and on PostgreSQL; what fails is named, then tried once more, alone.
 	@$(PYTEST) -rf || $(BIN)/python -m pytest -n0 --last-failed --last-failed-no-failures none
 check: .venv/dev.stamp    ## Check format, lint, types, import contracts and generated documents.

@@ -3,9 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from cmdop_server.access.actor import Actor, ActorKind, operator
+from cmdop_server.accounts.models import Account
 from cmdop_server.accounts.queries import account_by_id
 from cmdop_server.accounts.services import create_account
 from cmdop_server.credentials import keys, sign_ins
@@ -28,7 +30,11 @@ def person(account_id: str) -> Actor:
 
 def arrive(who: str, tag: str, password: str | None) -> dict[str, str]:
     """Create the account of one of the cast."""
-    account = create_account(operator(), email=f"{who}-{tag}@example.org", password=password, name=who.title())
+    return shown(create_account(operator(), email=f"{who}-{tag}@example.org", password=password, name=who.title()))
+
+
+def shown(account: Account) -> dict[str, str]:
+    """Return what ``World`` wants to know of a person."""
     personal = personal_workspace_of(account.public_id)
     assert personal is not None
     return {
@@ -39,6 +45,7 @@ def arrive(who: str, tag: str, password: str | None) -> dict[str, str]:
     }
 
 
+@transaction.atomic  # one commit instead of thirty
 def found(tenant: str, tag: str, password: str | None, people: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Create ``tenant`` and its members, but for those in ``people``, who are there; ``tag`` makes names unique."""
     roles = {who: places[tenant] for who, places in CAST.items() if places.get(tenant)}
@@ -51,8 +58,8 @@ def found(tenant: str, tag: str, password: str | None, people: dict[str, dict[st
             come_and_go(
                 founder=actor.account_id or "", workspace=workspace.slug, account=everybody[who]["id"], role=role
             )
-    shown = {"id": workspace.public_id, "slug": workspace.slug, "name": workspace.name}
-    return {"people": everybody, "tenant": shown}
+    made = {"id": workspace.public_id, "slug": workspace.slug, "name": workspace.name}
+    return {"people": everybody, "tenant": made}
 
 
 def cast(tag: str, password: str | None) -> dict[str, Any]:
@@ -107,14 +114,7 @@ def join(workspace: str, role: str, tag: str) -> dict[str, str]:
     """Make a new account a member of ``workspace``; return what ``cast`` says of a person."""
     account = create_account(operator(), email=f"{role}-{tag}@example.org", password=None)
     add_member(operator(), workspace, account, role)
-    personal = personal_workspace_of(account.public_id)
-    assert personal is not None
-    return {
-        "id": account.public_id,
-        "email": account.email,
-        "username": account.username,
-        "personal": personal.slug,
-    }
+    return shown(account)
 
 
 def change_role(workspace: str, account: str, role: str) -> None:

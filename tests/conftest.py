@@ -1,7 +1,6 @@
 """Fixtures everybody shares: an isolated home for every test, real servers on both databases, the cast, the command.
 
-On which database a server test runs: everything runs on both in the slow tier, in the fast tier on SQLite and a few on
-PostgreSQL too; see ``tests/tiers.py``.
+On which database a server test runs: on both, on PostgreSQL in the slow tier only; see ``tests/tiers.py``.
 """
 
 import os
@@ -23,6 +22,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:  # under nohup, or in the background of a script; children inherit it
         signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 hypothesis.settings.register_profile("house", deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("house"), max_examples=25)  # make test
 hypothesis.settings.load_profile("house")
 
 
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put every test into its tier, and all of PostgreSQL on one worker, which then starts it once."""
     for item in items:
         database = getattr(getattr(item, "callspec", None), "params", {}).get("database")
-        if is_slow(item.nodeid, database=database, is_both=item.get_closest_marker("both") is not None):
+        if is_slow(item.nodeid, database=database):
             item.add_marker(pytest.mark.slow)
         if database == "postgresql":
             item.add_marker(pytest.mark.xdist_group("postgresql"))
@@ -108,6 +108,14 @@ def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def world(server: Server) -> Iterator[World]:
     """The cast in tenants of this test's own, on the shared server."""
+    made = make_world(server)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def standing(server: Server) -> Iterator[World]:
+    """One world for all tests of a module that ask for what is refused, and so leave it as it is."""
     made = make_world(server)
     yield made
     made.close()

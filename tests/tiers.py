@@ -1,53 +1,85 @@
 """Which tests wait for the slow tier: the one list, so that ``make test`` stays under two minutes on two cores.
 
-The fast tier keeps what shows a broken change soonest; here stands what takes long for what it adds: servers started
-for one test, processes by the dozen, real waiting, the proof of the matrix. A test may also say so itself, with
-``@pytest.mark.slow``. On PostgreSQL everything is slow, except the smoke tests: those marked ``both`` in ``SMOKE``.
+The fast tier keeps what shows a broken change soonest, on SQLite; here stands what takes long for what it adds: servers
+started for one test, processes by the dozen, real waiting, the proof of the matrix. PostgreSQL takes half a minute to
+start for everybody, so all of it waits. A test may also say so itself, with ``@pytest.mark.slow``.
 """
 
 # Beginnings of node ids, relative to the repository.
 SLOW = (
-    "tests/server/test_mutants.py",
-    "tests/server/test_races.py",
-    "tests/server/test_operations.py",
-    "tests/server/test_serving.py",
-    "tests/server/test_refusals.py",
-    "tests/server/test_machine_moves.py",
-    "tests/server/test_matrix.py::test_a_stranger_cannot_tell",
-    "tests/server/test_api_edges.py::test_too_many_requests",
-    "tests/server/test_purging.py",
-    "tests/server/test_restoring.py",
-    "tests/server/test_cabinet_browser.py",
-    "tests/server/test_cabinet_account.py",
+    "tests/agent/test_channels.py::test_a_thousand",
+    "tests/agent/test_channels.py::test_a_time_out_ends",
+    "tests/agent/test_channels.py::test_an_approver_decides",
+    "tests/agent/test_channels.py::test_stopping_ends",
+    "tests/agent/test_channels.py::test_time_spent",
+    "tests/agent/test_link.py::test_a_relay_that_talks_nonsense",
+    "tests/agent/test_link.py::test_how_the_upgrade_is_refused",
+    "tests/agent/test_permissions.py::test_what_cannot_be_used",
+    "tests/agent/test_processes.py::test_a_group_that_does_not_listen",
+    "tests/agent/test_processes.py::test_a_reader_without_room",
+    "tests/cli/test_audit_commands.py",
+    "tests/cli/test_broken_tokens.py",
+    "tests/cli/test_completion.py",
+    "tests/cli/test_connect_agent.py",
+    "tests/cli/test_connect_machines.py",
+    "tests/cli/test_connect_reach.py",
+    "tests/cli/test_exec.py",
+    "tests/cli/test_fast_path.py::test_both_say_the_same",
+    "tests/cli/test_key_and_name.py::test_use_without_the_server",
+    "tests/cli/test_login.py",
+    "tests/cli/test_output.py::test_a_hostile_word",
+    "tests/cli/test_output.py::test_a_pager",
+    "tests/cli/test_output.py::test_a_stdout_of_another",
+    "tests/cli/test_state.py::test_fifty_switch_at_once",
+    "tests/cli/test_state.py::test_killed_anywhere",
+    "tests/cli/test_status.py::test_offline",
+    "tests/cli/test_workspace_commands.py::test_hostile_names",
+    "tests/cli/test_workspace_commands.py::test_thousands",
+    "tests/journeys/",
     "tests/relay/test_audited.py",
     "tests/relay/test_commands_over_http.py",
     "tests/relay/test_endurance.py",
     "tests/relay/test_expiry.py",
+    "tests/relay/test_handshakes.py",
+    "tests/relay/test_hostile.py",
     "tests/relay/test_sessions.py",
-    "tests/agent/test_channels.py::test_a_thousand",
     "tests/sdk/test_against_server.py",
-    "tests/sdk/test_terminal.py",
+    "tests/sdk/test_documented.py",
+    "tests/sdk/test_files.py::test_killed",
     "tests/sdk/test_refresh.py",
-    "tests/journeys/",
-    "tests/cli/test_audit_commands.py",
-    "tests/cli/test_connect_agent.py",
-    "tests/cli/test_connect_reach.py",
-    "tests/cli/test_exec.py",
-    "tests/cli/test_login.py",
-    "tests/cli/test_fast_path.py::test_both_say_the_same",
-    "tests/cli/test_key_and_name.py::test_use_without_the_server",
-    "tests/cli/test_state.py::test_fifty_switch_at_once",
-)
-# Of the tests marked ``both``, those that run on PostgreSQL in the fast tier too.
-SMOKE = (
-    "tests/server/test_matrix.py",
-    "tests/server/test_keys.py",
-    "tests/server/test_doors.py",
+    "tests/sdk/test_store.py",
+    "tests/sdk/test_secret_stores.py::test_a_stuck_keyring",
+    "tests/sdk/test_stream_resume.py",
+    "tests/sdk/test_terminal.py",
+    "tests/sdk/test_transport.py::test_a_read_is_tried_four_more_times",
+    "tests/sdk/test_transport.py::test_a_server_that_drips",
+    "tests/sdk/test_transport.py::test_retry_after_is_waited_for",
+    "tests/server/test_api_edges.py::test_a_busy_database",
+    "tests/server/test_api_edges.py::test_a_bug",
+    "tests/server/test_api_edges.py::test_a_longer_list",
+    "tests/server/test_api_edges.py::test_nothing_can_be_mass_assigned",
+    "tests/server/test_api_edges.py::test_too_many_requests",
+    "tests/server/test_audit_log.py",
+    "tests/server/test_cabinet.py",
+    "tests/server/test_cabinet_account.py",
+    "tests/server/test_cabinet_browser.py",
+    "tests/server/test_cabinet_pages.py",
+    "tests/server/test_enumeration.py",
+    "tests/server/test_machine_moves.py",
+    "tests/server/test_matrix.py::test_a_stranger_cannot_tell",
+    "tests/server/test_matrix.py::test_all_the_others",
+    "tests/server/test_mutants.py",
+    "tests/server/test_operations.py",
+    "tests/server/test_purging.py",
+    "tests/server/test_races.py",
+    "tests/server/test_refusals.py",
+    "tests/server/test_restoring.py",
+    "tests/server/test_serving.py",
+    "tests/server/test_sessions_history.py",
+    "tests/structure/test_house.py::test_generated_documents",  # make check does the same
 )
 
 
-def is_slow(node: str, *, database: str | None, is_both: bool) -> bool:
-    """Tell whether a test waits for the slow tier."""
-    if database == "postgresql" and not (is_both and node.startswith(SMOKE)):
-        return True
-    return node.startswith(SLOW)
+def is_slow(node: str, *, database: str | None) -> bool:
+    """Tell whether a test waits for the slow tier; ``database`` is the one it runs on, if it uses any."""
+    return database == "postgresql" or node.startswith(SLOW)

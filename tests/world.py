@@ -59,7 +59,7 @@ class Api(httpx.Client):
         super().__init__(
             base_url=f"{url}/api/v1",
             headers={"Authorization": f"Bearer {credential}"} if credential else {},
-            transport=httpx.HTTPTransport(local_address=address),
+            transport=httpx.HTTPTransport(local_address=address, verify=False),  # plain http: no authorities to read
             timeout=30,
             **options,
         )

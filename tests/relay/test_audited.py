@@ -21,7 +21,7 @@ from tests.relay.seats import stream
 from tests.relay.test_handshakes import dial, opening
 from tests.world import World, make_world
 
-pytestmark = [pytest.mark.both, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 PATIENCE = 60.0  # seconds for the relay to write what is queued, on a busy machine
 
 

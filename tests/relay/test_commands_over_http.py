@@ -23,7 +23,7 @@ from tests.relay.test_audited import awaited, told
 from tests.tools import tool
 from tests.world import World, make_world
 
-pytestmark = [pytest.mark.both, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 PATIENCE = 60.0
 MEBIBYTE = 1024 * 1024
 

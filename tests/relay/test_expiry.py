@@ -16,7 +16,7 @@ from tests.world import World
 
 SOON = 5.0  # seconds until the clock strikes: enough to show a credential once more
 CONCERNED = ("operator", "observer", "command")
-pytestmark = [pytest.mark.both, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize("clock", CLOCKS, ids=lambda clock: clock.name.replace(" ", "-"))

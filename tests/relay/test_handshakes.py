@@ -18,7 +18,7 @@ from tests.processes import Server
 from tests.world import World
 
 CLIENT, AGENT = "/relay/client", "/relay/agent"
-pytestmark = [pytest.mark.both, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.world import World
 
 CONCERNED = ("operator", "observer", "command")
 IN_THE_FAST_TIER = ("key revoked", "sign-in ended", "member removed", "role lowered")
-pytestmark = [pytest.mark.both, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 def _tiered(cause: Cause) -> object:

@@ -123,7 +123,6 @@ def test_what_is_no_frame_ends_the_connection(world: World, machine: Machine, ru
     asyncio.run(play())
 
 
-@pytest.mark.both
 def test_another_tenants_machine_is_an_unknown_machine(world: World, machine: Machine) -> None:
     async def play(who: str, ref: str) -> str:
         with pytest.raises(NotFound) as refused:
@@ -137,7 +136,6 @@ def test_another_tenants_machine_is_an_unknown_machine(world: World, machine: Ma
     assert by_name == by_id == nonsense
 
 
-@pytest.mark.both
 @pytest.mark.parametrize("who", ["client", "machine"])
 def test_a_lost_link_loses_and_repeats_nothing(world: World, machine: Machine, tmp_path: Path, who: str) -> None:
     size = 24 * 1024 * 1024

@@ -237,7 +237,6 @@ def _approve(world: World, user_code: str) -> str:
     return str(done)
 
 
-@pytest.mark.both
 def test_ten_processes_refreshing_at_once_against_the_real_server(world: World) -> None:
     store = Store()
     tokens = stale(signed_in(world, "owner").pair)

@@ -33,7 +33,6 @@ def keys(world: World) -> dict[str, str]:
     }
 
 
-@pytest.mark.both
 def test_the_key_decides_which_workspace(world: World, machines: dict[str, Machine], keys: dict[str, str]) -> None:
     server = world.server.url
 

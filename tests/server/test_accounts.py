@@ -4,8 +4,6 @@ import pytest
 
 from tests.inside import Inside
 
-pytestmark = pytest.mark.both
-
 
 @pytest.mark.parametrize(
     ("email", "username", "slug"),

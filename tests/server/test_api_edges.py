@@ -57,14 +57,14 @@ def test_unknown_addresses_and_methods(world: World) -> None:
         b'{"expires_in": ' + b"9" * 10_000 + b"}",
     ],
 )
-def test_what_is_no_json_is_malformed(world: World, content: bytes) -> None:
-    path, headers = f"/workspaces/{world.acme.slug}/keys", {"Content-Type": "application/json"}
-    assert error(world.as_("owner").post(path, content=content, headers=headers), 400)["code"] == "malformed"
+def test_what_is_no_json_is_malformed(standing: World, content: bytes) -> None:
+    path, headers = f"/workspaces/{standing.acme.slug}/keys", {"Content-Type": "application/json"}
+    assert error(standing.as_("owner").post(path, content=content, headers=headers), 400)["code"] == "malformed"
 
 
 @pytest.mark.parametrize("body", [[], "x", 3, None, {}, {"kind": "personal"}, {"name": "x"}, {"kind": 1, "name": "x"}])
-def test_json_of_another_shape_is_invalid(world: World, body: Any) -> None:
-    answer = world.as_("owner").post(f"/workspaces/{world.acme.slug}/keys", json=body)
+def test_json_of_another_shape_is_invalid(standing: World, body: Any) -> None:
+    answer = standing.as_("owner").post(f"/workspaces/{standing.acme.slug}/keys", json=body)
     assert error(answer, 422)["details"]["fields"]
 
 
@@ -211,10 +211,10 @@ def test_a_stranger_and_a_random_id_get_the_same_answer(world: World) -> None:
         {"actor": "a\x00b"}, {"action": "a\x00b"}, {"target": "a\x00b"}, {"actor": "x" * 400},
     ],
 )  # fmt: skip
-def test_queries_that_make_no_sense_are_invalid(world: World, query: dict[str, str]) -> None:
-    path = f"/workspaces/{world.acme.slug}/events"
-    error(world.as_("owner").get(path, params=query), 422)
-    assert world.as_("owner").get(path, params={"unknown": "ignored"}).status_code == 200
+def test_queries_that_make_no_sense_are_invalid(standing: World, query: dict[str, str]) -> None:
+    path = f"/workspaces/{standing.acme.slug}/events"
+    error(standing.as_("owner").get(path, params=query), 422)
+    assert standing.as_("owner").get(path, params={"unknown": "ignored"}).status_code == 200
 
 
 def test_pages_of_events_and_members_are_whole_and_their_cursors_bound(world: World) -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tests.inside import Inside
 
-pytestmark = pytest.mark.both
 WORKSPACE = "ws_0123456789abcdefghjk"
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 

@@ -6,8 +6,6 @@ import pytest
 
 from tests.inside import Inside
 
-pytestmark = pytest.mark.both
-
 
 @pytest.fixture
 def cast(db: None) -> dict[str, Any]:

@@ -42,7 +42,6 @@ def test_registering_twice_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert effects.registered() == {"RoleChanged": [f"{__name__}._fail"]}
 
 
-@pytest.mark.both
 def test_a_failing_reaction_undoes_the_change_and_its_event(
     committed_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,6 @@ def keys_path(world: World) -> str:
     return f"/workspaces/{world.acme.slug}/keys"
 
 
-@pytest.mark.both
 def test_a_replay_answers_the_same_without_the_secret(world: World) -> None:
     api, key = world.as_("owner"), secrets.token_hex(8)
     first, again = post(api, keys_path(world), key), post(api, keys_path(world), key)
@@ -53,7 +52,6 @@ def test_a_replay_answers_the_same_without_the_secret(world: World) -> None:
     assert not [text for text in kept if first.json()["secret"] in text]
 
 
-@pytest.mark.both
 def test_ten_at_once_have_one_effect_and_one_body(world: World) -> None:
     token, key = world.token("owner"), secrets.token_hex(8)
     apis = [world.api(token) for _ in range(10)]
@@ -135,7 +133,6 @@ def test_an_idempotency_key_is_a_short_plain_text(world: World, key: str, status
     assert post(world.as_("owner"), keys_path(world), key).status_code == status
 
 
-@pytest.mark.both
 def test_a_replay_never_crosses_to_another_workspace_or_a_wider_sign_in(world: World) -> None:
     # Neither of these two addresses names a workspace: the credential does, and a narrow one must learn nothing.
     key, personal = secrets.token_hex(8), world["owner"].personal

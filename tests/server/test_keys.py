@@ -35,7 +35,6 @@ def event_names(world: World) -> list[str]:
     return [event["action"] for event in answer.json()["items"] if not event["action"].startswith("sign_in.")]
 
 
-@pytest.mark.both
 def test_a_key_is_shown_once_and_works(world: World) -> None:
     api = world.as_("member")
     made = create(api, world)
@@ -120,11 +119,11 @@ def test_a_denial_names_the_right_and_is_recorded(world: World) -> None:
 @pytest.mark.parametrize(
     "scopes", [["machines:reed"], ["*"], ["machines:*"], [""], ["machines:read", "root"], [" machines:read"]]
 )
-def test_unknown_scopes_and_wildcards_are_invalid(world: World, scopes: list[str]) -> None:
-    refused = create(world.as_("owner"), world, scopes=scopes)
+def test_unknown_scopes_and_wildcards_are_invalid(standing: World, scopes: list[str]) -> None:
+    refused = create(standing.as_("owner"), standing, scopes=scopes)
     assert (refused.status_code, code(refused)) == (422, "invalid")
     assert refused.json()["error"]["details"]["field"] == "scopes"
-    assert world.as_("owner").get(keys_of(world)).json()["items"] == []
+    assert standing.as_("owner").get(keys_of(standing)).json()["items"] == []
 
 
 def test_scopes_come_sorted_once_each_and_may_be_none_or_reserved(world: World) -> None:
@@ -145,9 +144,9 @@ def test_only_who_may_invite_issues_the_scope_to_invite(world: World, who: str, 
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\nb", "a\x00b", "a\u202eb", "a\ud800b", "\u200b"])
-def test_a_name_is_short_and_printable(world: World, name: str) -> None:
+def test_a_name_is_short_and_printable(standing: World, name: str) -> None:
     body = json.dumps({"kind": "personal", "name": name})
-    refused = world.as_("owner").post(keys_of(world), content=body, headers={"Content-Type": "application/json"})
+    refused = standing.as_("owner").post(keys_of(standing), content=body, headers={"Content-Type": "application/json"})
     assert (refused.status_code, code(refused)) == (422, "invalid")
 
 
@@ -181,7 +180,6 @@ def test_an_expired_key_is_dead_and_frees_its_place(world: World) -> None:
     assert create(api, world).status_code == 201
 
 
-@pytest.mark.both
 def test_ten_personal_keys_and_not_one_more(world: World) -> None:
     api = world.as_("member")
     made = [create(api, world, name=f"k{number}") for number in range(11)]
@@ -194,7 +192,6 @@ def test_ten_personal_keys_and_not_one_more(world: World) -> None:
     assert create(api, world, name="again").status_code == 201
 
 
-@pytest.mark.both
 def test_a_revoked_key_is_dead_and_revoking_it_again_changes_nothing(world: World) -> None:
     api = world.as_("member")
     key = create(api, world).json()
@@ -278,7 +275,6 @@ def test_a_role_bounds_a_personal_key_at_the_very_next_call(world: World) -> Non
     assert bearer.get(keys_of(world)).status_code == 200
 
 
-@pytest.mark.both
 def test_removal_kills_the_members_keys_for_ever_and_nobody_elses(world: World) -> None:
     gone, shared, other = world.key("member"), world.key("admin", shared=True), world.key("admin")
     in_globex = world.key("visitor", workspace="globex")

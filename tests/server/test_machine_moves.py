@@ -38,7 +38,6 @@ def where(world: World, machine: str) -> list[str]:
     ]
 
 
-@pytest.mark.both
 def test_a_machine_moves_with_its_credential_and_its_history_stays(world: World, mover: Api) -> None:
     made = register(fleet_key(world), "web-1")
     machine = made["machine"]["id"]
@@ -109,7 +108,6 @@ def test_a_member_of_the_target_without_the_right_is_told_so_and_that_log_has_it
     assert [event["result"] for event in events(world, "machine.register", "globex")] == ["denied"]
 
 
-@pytest.mark.both
 @pytest.mark.parametrize(
     ("there", "wrong"),
     [
@@ -142,7 +140,6 @@ def test_a_full_plan_is_a_conflict_and_the_machine_stays(world: World, mover: Ap
     assert where(world, machine) == ["acme"]
 
 
-@pytest.mark.both
 def test_opposite_moves_at_once_never_wait_for_each_other(world: World, mover: Api) -> None:
     back = world.as_("visitor", "globex", "all")
     for number in range(6):
@@ -159,7 +156,6 @@ def test_opposite_moves_at_once_never_wait_for_each_other(world: World, mover: A
     assert len(events(world, "machine.moved")) == len(events(world, "machine.moved", "globex")) == 12
 
 
-@pytest.mark.both
 def test_of_two_moves_of_one_machine_one_wins(world: World, mover: Api) -> None:
     machine = register(fleet_key(world), "web-1")["machine"]["id"]
     apis = [world.api(world.token("visitor", "acme", "all")) for _ in range(8)]
@@ -199,7 +195,6 @@ if moment == "after":
 """
 
 
-@pytest.mark.both
 @pytest.mark.parametrize("moment", ["e", "ee", "ees", "after"])
 def test_killed_anywhere_it_is_either_here_or_there(world: World, mover: Api, moment: str) -> None:
     machine = register(fleet_key(world), "web-1")["machine"]["id"]
@@ -218,7 +213,6 @@ def test_killed_anywhere_it_is_either_here_or_there(world: World, mover: Api, mo
     assert (move(mover, world).status_code == 404) is is_there
 
 
-@pytest.mark.both
 def test_a_failing_reaction_undoes_the_move_in_both(committed_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from cmdop_server.access import effects
     from cmdop_server.audit.queries import head

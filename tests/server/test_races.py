@@ -51,7 +51,6 @@ def create(api: Api, world: World, name: str) -> int:
     return api.post(f"/workspaces/{world.acme.id}/keys", json={"kind": "personal", "name": name}).status_code
 
 
-@pytest.mark.both
 def test_fifty_creates_with_nine_live_make_exactly_one_more(busy: World) -> None:
     token = busy.token("member")
     api, apis = busy.api(token), [busy.api(token) for _ in range(50)]
@@ -87,7 +86,6 @@ def test_two_owners_who_demote_each_other_leave_one_a_hundred_times(busy: World)
         assert set_role(winner, busy, ids[loser], "owner") == 200
 
 
-@pytest.mark.both
 def test_no_success_begins_after_a_revocation_was_acknowledged(busy: World) -> None:
     key = busy.key("owner", "machines:read")
     owner = busy.as_("owner")
@@ -118,7 +116,6 @@ def test_no_success_begins_after_a_revocation_was_acknowledged(busy: World) -> N
     assert set(late) == {401}
 
 
-@pytest.mark.both
 def test_one_of_twenty_founders_gets_the_slug(busy: World) -> None:
     slug = f"{busy.acme.slug}-new"
     tokens = [busy.token(who) for who in ("owner", "admin", "member", "guest")] * 5

@@ -36,7 +36,6 @@ def make_join_token(world: World, who: str = "owner", **fields: Any) -> dict[str
     return dict(made.json())
 
 
-@pytest.mark.both
 def test_a_key_with_the_scope_registers_and_the_credential_is_shown_once(world: World) -> None:
     made = register(fleet_key(world), "web-1", **HOST)
     assert token_kind(made["credential"]) == "machine"
@@ -83,8 +82,8 @@ def test_a_machine_s_credential_opens_nothing_of_the_api(world: World) -> None:
     ["", "-web", "web-", "web_1", "wéb", "a..b", ".web", "web.", "a" * 64, ".".join(["a" * 60] * 5), "web 1", "web\n",
      "mch_0123456789abcdefghjk", "xn--\u0131"],
 )  # fmt: skip
-def test_what_is_no_host_name_is_invalid(world: World, hostname: str) -> None:
-    refused = ask_to_register(world.as_("owner"), hostname)
+def test_what_is_no_host_name_is_invalid(standing: World, hostname: str) -> None:
+    refused = ask_to_register(standing.as_("owner"), hostname)
     assert (refused.status_code, code(refused)) == (422, "invalid")
     assert refused.json()["error"]["details"]["field"] == "hostname"
 
@@ -95,7 +94,6 @@ def test_unknown_fields_and_wrong_kinds_are_invalid(world: World) -> None:
         assert owner.post("/agent/register", json=body).status_code == 422
 
 
-@pytest.mark.both
 def test_another_machine_with_a_taken_hostname_is_refused_and_the_first_undisturbed(world: World) -> None:
     key = fleet_key(world)
     first = register(key, "web-1")
@@ -109,7 +107,6 @@ def test_another_machine_with_a_taken_hostname_is_refused_and_the_first_undistur
     assert register(fleet_key(world, "globex"), "web-1")["workspace"]["slug"] == world.globex.slug
 
 
-@pytest.mark.both
 def test_of_twenty_parallel_registrations_of_one_hostname_exactly_one_wins(world: World) -> None:
     text = world.key("owner", Scope.MACHINES_WRITE, shared=True)["text"]
     apis = [world.api(text) for _ in range(20)]
@@ -121,7 +118,6 @@ def test_of_twenty_parallel_registrations_of_one_hostname_exactly_one_wins(world
     assert len(events(world)) == 1
 
 
-@pytest.mark.both
 def test_the_same_machine_comes_back_with_another_credential(world: World) -> None:
     key = fleet_key(world)
     first = register(key, "web-1", **HOST)
@@ -146,7 +142,6 @@ def test_a_machine_that_has_taken_its_defaults_is_not_given_them_again(world: Wo
     assert fleet(world, "greet", machine=first["machine"]["id"]) is None
 
 
-@pytest.mark.both
 def test_the_name_of_an_offline_machine_is_taken_over_on_purpose(world: World) -> None:
     key, owner = fleet_key(world), world.as_("owner")
     first = register(key, "web-1")
@@ -257,7 +252,6 @@ def test_the_plan_bounds_how_many_and_coming_back_needs_no_place(world: World) -
     register(api, "host-5")
 
 
-@pytest.mark.both
 def test_the_last_places_of_a_plan_are_given_out_exactly(world: World) -> None:
     apis = [world.api(world.token("outsider")) for _ in range(12)]
     with ThreadPoolExecutor(12) as pool:
@@ -275,7 +269,6 @@ def test_a_replay_holds_no_credential(world: World) -> None:
     assert len(events(world)) == 1
 
 
-@pytest.mark.both
 def test_a_join_token_brings_in_one_machine_without_a_person(world: World) -> None:
     token = make_join_token(world, "admin", name="image", expires_in=600)
     assert token_kind(token["secret"]) == "join"
@@ -292,7 +285,6 @@ def test_a_join_token_brings_in_one_machine_without_a_person(world: World) -> No
     assert [event["action"] for event in events(world, "join_token.*")] == ["join_token.created"]
 
 
-@pytest.mark.both
 def test_of_twenty_parallel_redemptions_of_a_join_token_one_wins(world: World) -> None:
     token = make_join_token(world)["secret"]
     apis = [world.api() for _ in range(20)]

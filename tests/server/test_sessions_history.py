@@ -34,7 +34,6 @@ def terminate(world: World, who: str, session: str) -> Any:
     return world.as_(who).post(f"{sessions_of(world)}/{session}/terminate")
 
 
-@pytest.mark.both
 def test_everybody_sees_who_operates_a_machine_and_its_history(world: World, machine: str) -> None:
     session = opened(world, machine)
     operator = {"kind": "account", "id": world["member"].id, "label": world["member"].email}
@@ -62,7 +61,6 @@ def test_everybody_sees_who_operates_a_machine_and_its_history(world: World, mac
     assert told[1]["changes"]["reason"] == "closed"
 
 
-@pytest.mark.both
 def test_pages_newest_first_of_one_machine_and_by_state(world: World, machine: str) -> None:
     other = register(fleet_key(world), "web-2")["machine"]["id"]
     api, made = world.as_("guest"), []
@@ -91,7 +89,6 @@ def test_pages_newest_first_of_one_machine_and_by_state(world: World, machine: s
     assert api.get(sessions_of(world), params={"cursor": cursor, "active": True}).status_code == 400
 
 
-@pytest.mark.both
 def test_a_machine_has_one_active_session(world: World, machine: str) -> None:
     session = opened(world, machine)
     refused = fleet(world, "open_session", bearer=world.token("owner"), machine=machine)
@@ -115,7 +112,6 @@ def test_operating_needs_the_right_and_the_machine_to_be_here(world: World, mach
     assert world.as_("guest").get(sessions_of(world)).json()["items"] == []
 
 
-@pytest.mark.both
 def test_taking_over_is_for_admins_and_ends_the_other(world: World, machine: str) -> None:
     first = opened(world, machine)
     refused = fleet(world, "open_session", bearer=world.token("member"), machine=machine, taken_over_from=first)
@@ -128,7 +124,6 @@ def test_taking_over_is_for_admins_and_ends_the_other(world: World, machine: str
     assert told == ["session.opened", "session.ended", "session.taken_over", "session.opened"]
 
 
-@pytest.mark.both
 def test_one_ends_one_s_own_session_and_admins_anybody_s(world: World, machine: str) -> None:
     for who, reason in (("member", "ended_by_operator"), ("admin", "ended_by_admin"), ("owner", "ended_by_admin")):
         session = opened(world, machine)
@@ -157,7 +152,6 @@ def test_a_key_ends_its_owner_s_sessions_a_shared_key_its_own(world: World, mach
     assert world.api(shared["text"]).post(path % by_key).json()["end_reason"] == "ended_by_operator"
 
 
-@pytest.mark.both
 def test_of_ten_that_end_a_session_one_is_told_of(world: World, machine: str) -> None:
     session = opened(world, machine)
     apis = [world.api(world.token("admin")) for _ in range(10)]
@@ -167,7 +161,6 @@ def test_of_ten_that_end_a_session_one_is_told_of(world: World, machine: str) ->
     assert len(events(world, "session.ended")) == 1
 
 
-@pytest.mark.both
 def test_a_removed_member_s_sessions_end_and_only_there(world: World, machine: str) -> None:
     elsewhere = register(fleet_key(world, "globex"), "db-1")["machine"]["id"]
     world.server.backstage(
@@ -182,7 +175,6 @@ def test_a_removed_member_s_sessions_end_and_only_there(world: World, machine: s
     assert [event["changes"]["operator"] for event in ended] == [world["visitor"].email]
 
 
-@pytest.mark.both
 def test_a_session_is_resumed_by_who_opened_it_with_its_secret(world: World, machine: str) -> None:
     session = opened(world, machine, resume="right")
     key = world.key("member", Scope.COMMANDS_EXECUTE)["text"]
@@ -249,7 +241,6 @@ def test_what_ran_is_told_before_and_after_and_without_secrets(world: World, mac
     assert written["changes"]["size"] == 7
 
 
-@pytest.mark.both
 def test_a_ticket_is_used_once_within_thirty_seconds_as_who_asked(world: World, machine: str) -> None:
     made = world.as_("member").post(f"{machines_of(world)}/web-1/ticket", json={"right": "session.operate"})
     assert made.status_code == 201
@@ -284,7 +275,6 @@ def test_a_ticket_is_for_a_right_that_one_has(world: World, machine: str) -> Non
     assert (refused.status_code, code(refused)) == (404, "not_found")
 
 
-@pytest.mark.both
 def test_a_ticket_dies_with_its_credential(world: World, machine: str) -> None:
     path, body = f"{machines_of(world)}/web-1/ticket", {"json": {"right": "session.operate"}}
     key, signed_in = world.key("member", Scope.COMMANDS_EXECUTE), world.sign_in("member")
@@ -308,7 +298,6 @@ def test_a_session_s_ticket_lets_one_watch_while_it_runs(world: World, machine: 
     assert world.as_("guest").post(f"{sessions_of(world)}/{session}/ticket").status_code == 404
 
 
-@pytest.mark.both
 def test_a_ticket_presented_ten_times_at_once_is_taken_once(committed_db: None) -> None:
     from django.db import connections
 

@@ -63,7 +63,6 @@ def remove(world: World, who: str) -> None:
 # --- device grant -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.both
 def test_a_device_signs_in_once_approved_and_only_once(world: World) -> None:
     api = world.api()
     device = start(api, workspace=world.acme.slug)
@@ -139,7 +138,6 @@ def test_denied_expired_unknown_and_foreign_codes(world: World) -> None:
     assert code(poll(api, bound, client="cmdop on laptop")) == "ok"
 
 
-@pytest.mark.both
 def test_twenty_redemptions_of_one_code_give_one_pair(world: World) -> None:
     device = start(world.api())
     approve(world, "member", device, world.acme.slug)
@@ -150,7 +148,6 @@ def test_twenty_redemptions_of_one_code_give_one_pair(world: World) -> None:
     assert world.server.backstage(f"{MOVES}live_families", account=world["member"].id, workspace=world.acme.id) == 1
 
 
-@pytest.mark.both
 @pytest.mark.parametrize(("removed", "expected"), [(True, "access_denied"), (False, "ok")])
 def test_an_approver_who_was_removed_lets_nobody_in(world: World, removed: bool, expected: str) -> None:
     api, device = world.api(), start(world.api())
@@ -199,7 +196,6 @@ def test_unknown_grants_and_missing_fields(world: World) -> None:
 # --- rotation -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.both
 def test_a_refresh_rotates_and_the_old_access_token_lives_on(world: World) -> None:
     api, first = world.api(), world.sign_in("member")
     second = refresh(api, first["refresh_token"]).json()
@@ -210,7 +206,6 @@ def test_a_refresh_rotates_and_the_old_access_token_lives_on(world: World) -> No
     assert refresh(api, second["refresh_token"]).status_code == 200
 
 
-@pytest.mark.both
 def test_ten_refreshes_at_once_are_one_rotation(world: World) -> None:
     first = world.sign_in("member")
     apis = [world.api() for _ in range(10)]
@@ -240,7 +235,6 @@ def test_within_a_minute_a_replaced_token_leads_to_the_newest(world: World) -> N
     assert world.server.backstage(f"{MOVES}refresh_tokens", family=first["family_id"]) == 1
 
 
-@pytest.mark.both
 def test_reuse_after_the_grace_ends_that_family_only(world: World) -> None:
     api, first = world.api(), world.sign_in("visitor", "acme", reach="all")
     elsewhere = refresh(api, first["refresh_token"], workspace=world.globex.slug).json()
@@ -286,7 +280,6 @@ def test_tokens_are_good_for_their_own_purpose_only(world: World) -> None:
 # --- exchange -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.both
 def test_a_sign_in_for_all_enters_another_workspace_and_the_source_stays(world: World) -> None:
     api, source = world.api(), world.sign_in("visitor", "acme", reach="all")
     entered = refresh(api, source["refresh_token"], workspace=world.globex.slug)
@@ -320,7 +313,6 @@ def test_naming_its_own_workspace_is_an_ordinary_refresh(world: World) -> None:
     assert by_id["family_id"] == pair["family_id"]
 
 
-@pytest.mark.both
 def test_a_sign_in_for_one_workspace_is_not_exchanged(world: World) -> None:
     api, pair = world.api(), world.sign_in("visitor", "acme")
     for ref in (world.globex.slug, world.globex.id, "no-such-workspace", "ws_" + "0" * 20):
@@ -361,7 +353,6 @@ def test_what_each_reach_can_see(world: World) -> None:
 # --- one-time tokens ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.both
 def test_a_one_time_token_signs_in_everywhere_once(world: World) -> None:
     api, text = world.api(), world.one_time_token("member")
 
@@ -380,7 +371,6 @@ def test_a_one_time_token_signs_in_everywhere_once(world: World) -> None:
     assert session["workspaces"] == sorted([world.acme.slug, world["member"].personal])
 
 
-@pytest.mark.both
 def test_a_one_time_token_for_two_workspaces_at_once_signs_in_to_one(world: World) -> None:
     # No lock of a workspace makes these wait for each other; the token alone does.
     for _ in range(5):
@@ -405,7 +395,6 @@ def test_an_expired_one_time_token_is_none(world: World) -> None:
 # --- endings ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.both
 def test_revoking_a_token_ends_its_family_and_all_ends_the_sign_in(world: World) -> None:
     api, acme = world.api(), world.sign_in("visitor", "acme", reach="all")
     globex = refresh(api, acme["refresh_token"], workspace=world.globex.slug).json()
@@ -444,7 +433,6 @@ def test_keys_learn_nothing_of_sign_ins(world: World) -> None:
     assert world.as_("member").get("/me/tokens").status_code == 200
 
 
-@pytest.mark.both
 def test_removal_ends_what_was_signed_in_there_for_ever_and_nothing_else(world: World) -> None:
     api, acme = world.api(), world.sign_in("visitor", "acme", reach="all")
     globex = refresh(api, acme["refresh_token"], workspace=world.globex.slug).json()
@@ -464,7 +452,6 @@ def test_removal_ends_what_was_signed_in_there_for_ever_and_nothing_else(world: 
     assert refresh(api, globex["refresh_token"], workspace=world.acme.slug).status_code == 200
 
 
-@pytest.mark.both
 def test_a_new_password_ends_the_other_sign_ins_and_their_pending_grants(world: World) -> None:
     kept, ended = world.sign_in("member"), world.sign_in("member", reach="all")
     other, key = world.sign_in("admin"), world.key("member")
