@@ -219,9 +219,11 @@ async def serve(agent: Agent) -> None:
     # With a handler of ours they are back to normal in every child, also where we were started with them ignored.
     for number in ENDING:
         loop.add_signal_handler(number, agent.stopping.set)
-    loop.add_signal_handler(signal.SIGCHLD, sweep)
+    # Not through the loop: uvloop keeps this one for itself, though the processes here are none of its.
+    signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(sweep))
     try:
         await agent.run()
     finally:
-        for number in (*ENDING, signal.SIGCHLD):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in ENDING:
             loop.remove_signal_handler(number)

@@ -40,8 +40,7 @@ async def operate(dialer: Dialer, machine: str, *, take_over: bool, opened: Open
     async with session:
         opened(session)
         with _borrowed() as screen, _ended_by_hang_up():
-            async with terminal.keyboard(0) as typed:
-                await _first_of(_show(session, screen), _type(session, typed), _follow_size(session, (cols, rows)))
+            await _first_of(_show(session, screen), _type(session), _follow_size(session, (cols, rows)))
         return session.exit
 
 
@@ -53,8 +52,7 @@ async def observe(dialer: Dialer, machine: str, *, opened: Opened) -> bool:
             await _show(session, Screen())
             return True
         with _borrowed() as screen, _ended_by_hang_up():
-            async with terminal.keyboard(0) as typed:
-                return await _first_of(_show(session, screen), _watch(typed)) == 0
+            return await _first_of(_show(session, screen), _watch()) == 0
 
 
 def size() -> tuple[int, int]:
@@ -71,22 +69,26 @@ async def _show(session: Terminal, screen: Screen) -> None:
         await sink.write(data)
 
 
-async def _type(session: Terminal, typed: asyncio.Queue[bytes]) -> None:
+async def _type(session: Terminal) -> None:
     """Send what is typed until the person disconnects or the terminal is gone."""
-    escapes, ready = Escapes(), asyncio.Queue[bytes]()
-    sending = asyncio.create_task(_send(session, ready))
-    try:
-        while data := await typed.get():
-            out, asked = escapes.feed(data)
-            if out:
-                ready.put_nowait(out)
-            if Escape.DISCONNECT in asked:
-                return
-            if asked:
-                _tell(terminal.HELP)
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
+    escapes, ready, has_left = Escapes(), asyncio.Queue[bytes](), asyncio.Event()
+
+    def take(data: bytes) -> None:
+        out, asked = escapes.feed(data)
+        if out:
+            ready.put_nowait(out)
+        if Escape.HELP in asked:
+            _tell(terminal.HELP)
+        if not data or Escape.DISCONNECT in asked:
+            has_left.set()
+
+    with terminal.keyboard(0, take):
+        sending = asyncio.create_task(_send(session, ready))
+        try:
+            await has_left.wait()
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 async def _send(session: Terminal, ready: asyncio.Queue[bytes]) -> None:
@@ -94,12 +96,16 @@ async def _send(session: Terminal, ready: asyncio.Queue[bytes]) -> None:
         await session.send(await ready.get())
 
 
-async def _watch(typed: asyncio.Queue[bytes]) -> None:
+async def _watch() -> None:
     """Wait until a watcher leaves; everything else that they type goes nowhere."""
-    escapes = Escapes()
-    while data := await typed.get():
-        if Escape.DISCONNECT in escapes.feed(data)[1] or _LEAVE_WATCHING & set(data):
-            return
+    escapes, has_left = Escapes(), asyncio.Event()
+
+    def take(data: bytes) -> None:
+        if not data or Escape.DISCONNECT in escapes.feed(data)[1] or _LEAVE_WATCHING & set(data):
+            has_left.set()
+
+    with terminal.keyboard(0, take):
+        await has_left.wait()
 
 
 async def _follow_size(session: Terminal, told: tuple[int, int]) -> None:

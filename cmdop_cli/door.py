@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cmdop_cli import loops
 from cmdop_cli.failures import Terminated
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def ask(
 def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "waiting for the server") -> T:
     """Run ``work`` to its end. SIGINT and SIGTERM cancel it first, so that connections close and locks are freed.
 
-    ``waiting`` is what a terminal is told when it takes a while; ``None`` for work that uses the terminal itself.
+    ``waiting`` is what a terminal is told when it takes a while; ``None`` for streams, which use it themselves.
     """
 
     async def watched() -> T:
@@ -54,7 +55,7 @@ def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "wa
     gc.freeze()  # what was loaded until now stays; see __main__.py
     gc.enable()
     try:
-        with asyncio.Runner() as runner, _terminable(runner):
+        with asyncio.Runner(loop_factory=loops.fast() if waiting is None else None) as runner, _terminable(runner):
             return runner.run(watched())
     except asyncio.CancelledError:
         raise Terminated from None

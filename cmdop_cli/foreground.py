@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cmdop_agent.control import AlreadyRunning, until
 from cmdop_agent.daemon import Agent, facts, serve
 from cmdop_cli import agent as here
+from cmdop_cli import loops
 from cmdop_cli.approving import Asked, approve
 from cmdop_cli.failures import Failure
 from cmdop_cli.version import version
@@ -96,7 +97,8 @@ def run(
                     await asking
 
     try:
-        asyncio.run(whole())
+        with asyncio.Runner(loop_factory=loops.fast()) as runner:
+            runner.run(whole())
     except AlreadyRunning as wrong:
         raise Failure(ErrorCode.CONFLICT, str(wrong), hint="cmdop connect status") from None
     except BaseExceptionGroup as several:

@@ -10,8 +10,8 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 
 HELP = b"\r\n~.  disconnect    ~~  send ~    ~?  this help    Ctrl-D ends the shell\r\n"
@@ -76,11 +76,10 @@ def raw(descriptor: int) -> Iterator[None]:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-@asynccontextmanager
-async def keyboard(descriptor: int) -> AsyncIterator[asyncio.Queue[bytes]]:
-    """Yield a queue of what is typed; ``b""`` when the terminal is gone. Never blocks the event loop."""
+@contextmanager
+def keyboard(descriptor: int, take: Callable[[bytes], None]) -> Iterator[None]:
+    """Call ``take`` in the event loop with what is typed, with ``b""`` when the terminal is gone. Never blocks it."""
     loop = asyncio.get_running_loop()
-    typed: asyncio.Queue[bytes] = asyncio.Queue()
 
     def readable() -> None:
         try:
@@ -89,13 +88,13 @@ async def keyboard(descriptor: int) -> AsyncIterator[asyncio.Queue[bytes]]:
             return
         except OSError:  # EIO: hung up
             data = b""
-        typed.put_nowait(data)
         if not data:
             loop.remove_reader(descriptor)
+        take(data)
 
     loop.add_reader(descriptor, readable)
     try:
-        yield typed
+        yield
     finally:
         loop.remove_reader(descriptor)
 

@@ -13,14 +13,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import websockets
-
 from cmdop_sdk import stream_ends
 from cmdop_sdk.auth import EXPIRY_MARGIN
 from cmdop_sdk.bearers import Shown
 from cmdop_sdk.dialing import CLOSING, Connection, Dialer, Purpose
 from cmdop_sdk.errors import CMDOPError, InvalidRequest, ServiceUnavailable, StreamClosed, TimedOut, Unreachable
 from cmdop_sdk.stream_state import Notice, Output, StreamState
+from cmdop_sdk.websocket import ConnectionClosed
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed
 
@@ -307,7 +306,7 @@ class Stream:
         connection = self._connection
         if connection is not None and connection.close_code is None:
             # A loss is the keeper's affair: input is kept, the rest is said again or moot.
-            with contextlib.suppress(websockets.ConnectionClosed):
+            with contextlib.suppress(ConnectionClosed):
                 await connection.send(message)
 
     async def _until_opened(self) -> None:
