@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -31,8 +32,18 @@ def serve(kind: str) -> None:
         from django.core.handlers.asgi import ASGIHandler
 
         handler = ASGIHandler()
-        handler.close = lambda: None  # type: ignore[attr-defined]
-        asgi.django_application = lambda: handler  # type: ignore[assignment,return-value]
+
+        class Plain:
+            """Django's own way, where ours stands; commands over HTTP are not asked for here."""
+
+            async def __call__(self, scope: Any, receive: Any, send: Any, _: object) -> None:
+                await handler(scope, receive, send)
+
+            def close(self) -> None:
+                """Hold nothing."""
+
+        plain = Plain()
+        asgi.django_application = lambda: plain  # type: ignore[assignment,return-value]
         serve.django_application = asgi.django_application
     listener = serve.bind("127.0.0.1", 0)
 
