@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from cmdop_cli import command_pages, complaints, pages
+from cmdop_cli import command_pages, complaints, help_pages
 from cmdop_cli.catalog import CATALOG, PROGRAM, ROOT, Foreign, Noun, Row
 from cmdop_cli.context import Call, Ctx
 from cmdop_cli.declare import declared
@@ -210,7 +210,7 @@ class Group(TyperGroup):
 
     def get_help(self, ctx: Any) -> str:
         """Return the help page."""
-        return pages.noun_page(self.noun, ctx.command_path)
+        return help_pages.noun_page(self.noun, ctx.command_path)
 
     def _extension(self, ctx: Any, name: str, after: Sequence[str]) -> ForeignCommand:
         from cmdop_cli import extensions

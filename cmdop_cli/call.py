@@ -23,7 +23,7 @@ from cmdop_wire.vocab import ErrorCode, Exit
 
 if TYPE_CHECKING:
     from cmdop_cli.credentials import Server
-    from cmdop_cli.draft import Draft
+    from cmdop_cli.state_draft import Draft
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.store import Store
 

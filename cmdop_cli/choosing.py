@@ -12,7 +12,7 @@ from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
-    from cmdop_cli.draft import Draft
+    from cmdop_cli.state_draft import Draft
 
 _SHOWN = (Column("label", "workspace"), Column("profile"), Column("mode"))
 

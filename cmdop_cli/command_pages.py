@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.core import TyperArgument, TyperOption
 
-from cmdop_cli.pages import WIDTH, section
+from cmdop_cli.help_pages import WIDTH, section
 
 
 def command_page(command: Any, context: Any) -> str:

@@ -13,7 +13,7 @@ from cmdop_cli.catalog import CATALOG, Foreign, Noun, Verb
 from cmdop_cli.completion_scripts import SCRIPTS
 from cmdop_cli.failures import Failure
 from cmdop_cli.options import GLOBAL_OPTIONS, OUTPUTS, SPELLED, VALUED
-from cmdop_cli.shape import MODES
+from cmdop_cli.state_shape import MODES
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call

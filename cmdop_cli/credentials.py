@@ -11,8 +11,8 @@ from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure
 from cmdop_cli.options import Options
 from cmdop_cli.resolver import other_workspace, unexpected
-from cmdop_cli.shape import MODES
 from cmdop_cli.state import Place
+from cmdop_cli.state_shape import MODES
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -71,7 +71,7 @@ def client(call: "Call", place: Place | None = None) -> "AbstractAsyncContextMan
     resolution = call.resolution
     if resolution.key is not None:
         return key_client(call, resolution.key.key.text)
-    from cmdop_cli.entering import signed_in_client
+    from cmdop_cli.stored_sign_ins import signed_in_client
 
     # A workspace that was named is entered or refused, also where any other would do (D-22).
     must_enter = place is not None or call.declared.needs == "workspace" or resolution.is_explicit

@@ -3,8 +3,8 @@
 from cmdop_cli.failures import Code
 from cmdop_cli.resolver import Resolution
 from cmdop_cli.results import Column, Listing, Record, Text
-from cmdop_cli.shape import DEFAULT_MODE
 from cmdop_cli.state import Place
+from cmdop_cli.state_shape import DEFAULT_MODE
 
 _SHOWN = (Column("label", "workspace"), Column("detail", "from"))
 _CHAIN = (Column("name", "source"), Column("value", "says"), Column("outcome"))

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 
-from cmdop_cli import environment, paths, shape
+from cmdop_cli import environment, paths, state_shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def run(arguments: list[str], environ: "Mapping[str, str]") -> int | None:
 
         return _print(f"cmdop {version()}\n")
     if not arguments or arguments[0] == "help" or arguments[-1] in ("--help", "-h"):
-        from cmdop_cli import pages
+        from cmdop_cli import help_pages
 
-        page = pages.page_of(arguments)
+        page = help_pages.page_of(arguments)
         return None if page is None else _print(f"{page}\n")
     if any(name in environ for name in _ELSEWHERE) or arguments == ["--version"]:
         return None
@@ -48,7 +48,7 @@ def run(arguments: list[str], environ: "Mapping[str, str]") -> int | None:
         return None
     try:
         document = json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
-        shape.check(document)
+        state_shape.check(document)
         found = _chosen(document, environ, os.getcwd())  # noqa: PTH109 - pathlib alone costs a third of the budget
     except (ValueError, RecursionError, OSError):
         return None
@@ -56,7 +56,7 @@ def run(arguments: list[str], environ: "Mapping[str, str]") -> int | None:
     if found is None or noted["stamp"] != paths.stamp_of(f"{directory}/{paths.CONFIG}"):
         return None
     if arguments == ["prompt"] and noted.get("output") in (None, "table", "tsv"):
-        mode = "" if found["mode"] == shape.DEFAULT_MODE else f" {found['mode']}"
+        mode = "" if found["mode"] == state_shape.DEFAULT_MODE else f" {found['mode']}"
         return _print(f"{found['label']}{mode}\n")
     text = _shown(found, "json" if "--json" in arguments else noted.get("output")) if arguments != ["prompt"] else None
     return None if text is None else _print(text)
@@ -64,10 +64,10 @@ def run(arguments: list[str], environ: "Mapping[str, str]") -> int | None:
 
 def _chosen(document: "dict[str, Any]", environ: "Mapping[str, str]", here: str) -> "dict[str, Any] | None":
     """Return what ``workspace current --json`` says, or ``None`` where the choice is not plain."""
-    profile = environ.get(environment.PROFILE, document.get("profile") or shape.DEFAULT_PROFILE)
-    mode = environ.get(environment.MODE, document.get("mode") or shape.DEFAULT_MODE)
-    tables = {name: document.get(name, {}).get(profile) for name in shape.CHOICE_FIELDS}
-    if document.get("schema") != shape.SCHEMA or mode not in shape.MODES or not any(tables.values()):
+    profile = environ.get(environment.PROFILE, document.get("profile") or state_shape.DEFAULT_PROFILE)
+    mode = environ.get(environment.MODE, document.get("mode") or state_shape.DEFAULT_MODE)
+    tables = {name: document.get(name, {}).get(profile) for name in state_shape.CHOICE_FIELDS}
+    if document.get("schema") != state_shape.SCHEMA or mode not in state_shape.MODES or not any(tables.values()):
         return None
     if any(here.startswith(each.get("path") or "/") for each in document.get("bindings", [])):
         return None
@@ -77,10 +77,10 @@ def _chosen(document: "dict[str, Any]", environ: "Mapping[str, str]", here: str)
         place = _named(environ[environment.WORKSPACE], identity)
         source, detail = "environment", environment.WORKSPACE
     elif choice["active"] is not None:
-        place, source, detail = choice["active"], "active", shape.active_detail(profile, mode)
+        place, source, detail = choice["active"], "active", state_shape.active_detail(profile, mode)
     elif choice["none"] is not True:
         email = identity.get("account", {}).get("email") or ""
-        place, source, detail = identity.get("default"), "account_default", shape.default_detail(email)
+        place, source, detail = identity.get("default"), "account_default", state_shape.default_detail(email)
     else:
         return None
     if place is None or not (detail.isascii() and detail.isprintable()):
@@ -101,9 +101,9 @@ def _named(ref: str, identity: "dict[str, Any]") -> "dict[str, Any] | None":
     for each in (identity.get("memberships") or {}).get("items", []):
         if ref in (each.get("id"), each.get("slug")):
             return {"id": each.get("id"), "slug": each.get("slug")}
-    if shape.is_workspace_id(ref):
+    if state_shape.is_workspace_id(ref):
         return {"id": ref, "slug": None}
-    return {"id": None, "slug": ref} if shape.is_slug(ref) else None
+    return {"id": None, "slug": ref} if state_shape.is_slug(ref) else None
 
 
 def _shown(found: "dict[str, Any]", form: str | None) -> str | None:

@@ -34,9 +34,9 @@ def run(arguments: list[str]) -> int:
 
 def _result(arguments: list[str], call: Call) -> Any:
     if arguments[:1] in (["connect"], ["workspace"]):
-        from cmdop_cli import straight
+        from cmdop_cli import without_typer
 
-        result = straight.run(call)
+        result = without_typer.run(call)
         if result is not None:
             return result
     from cmdop_cli import app

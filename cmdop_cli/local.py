@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmdop_cli import paths
-from cmdop_cli.draft import Draft
 from cmdop_cli.failures import Code, Failure
-from cmdop_cli.shape import SCHEMA
 from cmdop_cli.state import State, parsed
+from cmdop_cli.state_draft import Draft
+from cmdop_cli.state_shape import SCHEMA
 from cmdop_sdk import documents
 from cmdop_sdk.files import PrivateFile, Warn, say_nothing
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cmdop_cli.entering import check_usable, pair_client, stored_tokens
 from cmdop_cli.failures import Code, Failure
-from cmdop_cli.shape import MODES
 from cmdop_cli.state import Identity, Membership, Place
+from cmdop_cli.state_shape import MODES
+from cmdop_cli.stored_sign_ins import check_usable, pair_client, stored_tokens
 from cmdop_wire.vocab import Exit, Reach
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
-    from cmdop_cli.draft import Draft
+    from cmdop_cli.state_draft import Draft
     from cmdop_sdk.models import Workspace
     from cmdop_sdk.token_files import StoredToken
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from cmdop_cli.failures import usage
-from cmdop_cli.shape import MODES
+from cmdop_cli.state_shape import MODES
 
 OUTPUTS = ("table", "tsv", "json", "ndjson", "quiet")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cmdop_cli.failures import usage
-from cmdop_cli.shape import MODES
+from cmdop_cli.state_shape import MODES
 from cmdop_sdk import documents
 from cmdop_sdk.files import PrivateFile
 

@@ -52,7 +52,7 @@ def picked(call: "Call", what: str, *, busy: bool = False) -> str:
 
 def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
     """Join this terminal to a new session on ``machine`` (D-26); the exit status is the shell's."""
-    from cmdop_cli import attaching, machine_names, streams
+    from cmdop_cli import attaching, machine_dialer, machine_names
     from cmdop_sdk.attached import Terminal
     from cmdop_sdk.errors import SessionConflict
     from cmdop_wire.exits import Exit
@@ -62,7 +62,7 @@ def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
         call.note("~. disconnects, Ctrl-D ends the shell")
 
     async def operate(ref: str) -> Exit | None:
-        return await attaching.operate(await streams.dialer(call), ref, take_over=take_over, opened=opened)
+        return await attaching.operate(await machine_dialer.dialer(call), ref, take_over=take_over, opened=opened)
 
     try:
         ended = machine_names.understood(call, machine, lambda ref: call.run(operate(ref), waiting=None))
@@ -78,7 +78,7 @@ def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
 
 def observed(call: "Call", machine: str) -> Status:
     """Show the session on ``machine`` until it ends or the person leaves; nothing that is typed goes there (D-26)."""
-    from cmdop_cli import attaching, machine_names, streams
+    from cmdop_cli import attaching, machine_dialer, machine_names
     from cmdop_sdk.attached import Terminal
 
     def opened(session: Terminal) -> None:
@@ -86,7 +86,7 @@ def observed(call: "Call", machine: str) -> Status:
         call.note(f"watching {session.operator} on {machine} in {call.resolution.why}, read only{leave}")
 
     async def observe(ref: str) -> bool:
-        return await attaching.observe(await streams.dialer(call), ref, opened=opened)
+        return await attaching.observe(await machine_dialer.dialer(call), ref, opened=opened)
 
     has_ended = machine_names.understood(call, machine, lambda ref: call.run(observe(ref), waiting=None))
     call.note(f"the session on {machine} has ended" if has_ended else f"no longer watching {machine}")
@@ -97,7 +97,7 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
     """Run ``work`` on one machine, through our own streams or for one record; the exit status is its own (D-27)."""
     if call.is_dry_run:
         return _planned([machine], work)
-    from cmdop_cli import executing, machine_names, streams
+    from cmdop_cli import executing, machine_dialer, machine_names
     from cmdop_sdk.errors import CMDOPError, NotFound
     from cmdop_sdk.stream_state import Notice
 
@@ -105,7 +105,7 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
         call.note(notice.message)
 
     async def run() -> Status | Record:
-        dialer = await streams.dialer(call)
+        dialer = await machine_dialer.dialer(call)
         if call.output.is_json:
             result = await executing.collected(dialer, work, machine, on_notice=noticed)
             fields = executing.record(machine, work, result)
@@ -132,7 +132,7 @@ def on_many(
     call: "Call", named: tuple[str, ...], tags: tuple[str, ...], work: "Work", parallel: int
 ) -> Status | Record | Listing:
     """Run ``work`` on machines by name and by tag, so many at a time; exit 8 when it did not end well everywhere."""
-    from cmdop_cli import fan_out, streams
+    from cmdop_cli import fan_out, machine_dialer
 
     machines = {name: name for name in named}
     if tags:
@@ -144,7 +144,9 @@ def on_many(
     outcomes: list[fan_out.Outcome] = []
 
     async def run() -> None:
-        spread = fan_out.FanOut(await streams.dialer(call), fan_out.Order(work, machines, parallel), show, call.note)
+        spread = fan_out.FanOut(
+            await machine_dialer.dialer(call), fan_out.Order(work, machines, parallel), show, call.note
+        )
         outcomes.extend(spread.outcomes)
         await spread.run()
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from cmdop_cli import environment
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.options import Options
-from cmdop_cli.shape import DEFAULT_MODE, DEFAULT_PROFILE, MODES, active_detail, default_detail
 from cmdop_cli.state import Binding, Choice, Identity, Place, State
+from cmdop_cli.state_shape import DEFAULT_MODE, DEFAULT_PROFILE, MODES, active_detail, default_detail
 from cmdop_wire.ids import KeyText, is_id, is_slug, parse_key
 from cmdop_wire.vocab import ErrorCode
 

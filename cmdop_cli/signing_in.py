@@ -7,11 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cmdop_cli import environment
-from cmdop_cli.entering import pair_client, stored_tokens
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.profiles import Server, check_name
-from cmdop_cli.shape import MODES
 from cmdop_cli.state import Identity, Place
+from cmdop_cli.state_shape import MODES
+from cmdop_cli.stored_sign_ins import pair_client, stored_tokens
 from cmdop_wire.ids import is_id, is_slug
 from cmdop_wire.vocab import ErrorCode, Reach
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cmdop_cli.context import Call
-    from cmdop_cli.draft import Draft
+    from cmdop_cli.state_draft import Draft
     from cmdop_sdk.auth import TokenPair
     from cmdop_sdk.models import DeviceCode, Workspace
     from cmdop_sdk.resources.sign_in import SignedIn
@@ -146,13 +146,13 @@ def _show(call: "Call", device: "DeviceCode", *, opens_browser: bool) -> None:
     call.note(f"  {address}", now=True)
     call.note(f"and approve the code {device.user_code}, within {minutes} minutes", now=True)
     if opens_browser and _is_seen(call) and address.startswith(("https://", "http://")):
-        from cmdop_cli.desktop import open_browser
+        from cmdop_cli.browser import open_browser
 
         open_browser(address)
 
 
 def _is_seen(call: "Call") -> bool:
-    from cmdop_cli.desktop import has_browser
+    from cmdop_cli.browser import has_browser
 
     return call.can_ask and has_browser(call.environ, sys.platform)
 
@@ -182,7 +182,7 @@ def _replaced(call: "Call", pair: "TokenPair") -> "TokenPair | None":
 
 
 def _end(call: "Call", pair: "TokenPair", *, whole: bool) -> None:
-    from cmdop_cli.leaving import told
+    from cmdop_cli.signing_out import told
     from cmdop_sdk.errors import CMDOPError
 
     try:

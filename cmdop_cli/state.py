@@ -1,6 +1,6 @@
 """The content of ``state.json``: typed and frozen.
 
-The only place of «active». Pure: ``local.py`` reads and writes the file, ``shape.py`` says what may stand in it.
+The only place of «active». Pure: ``local.py`` reads and writes the file, ``state_shape.py`` says what may stand in it.
 Secrets and addresses live elsewhere. Two words: a *choice* is what a profile has chosen in one mode; an *identity*
 is one account at one origin, named as its directory below ``accounts/`` is.
 """
@@ -8,7 +8,7 @@ is one account at one origin, named as its directory below ``accounts/`` is.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_MODE, DEFAULT_PROFILE, MODES, SCHEMA, check
+from cmdop_cli.state_shape import CHOICE_FIELDS, DEFAULT_MODE, DEFAULT_PROFILE, MODES, SCHEMA, check
 
 
 class Place(NamedTuple):

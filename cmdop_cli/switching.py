@@ -8,8 +8,8 @@ from cmdop_sdk.agent_socket import socket_path
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
-    from cmdop_cli.draft import Draft
     from cmdop_cli.state import Place
+    from cmdop_cli.state_draft import Draft
 
 
 NO_AGENT = "no agent runs on this machine"

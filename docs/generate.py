@@ -104,8 +104,8 @@ def gate() -> str:
 
 def errors() -> str:
     """Return every code with its HTTP status and the exit status it leads to."""
+    from cmdop_cli.exit_meanings import EXIT_MEANINGS
     from cmdop_cli.failures import EXIT
-    from cmdop_cli.meanings import EXIT_MEANINGS
     from cmdop_server.api.statuses import HTTP_STATUS
     from cmdop_wire.vocab import ErrorCode
 
@@ -171,7 +171,7 @@ def cli() -> str:
     """Return the manual of the command line: the help of every command, as it is printed."""
     from cmdop_cli.catalog import Foreign, rows
     from cmdop_cli.environment import VARIABLES
-    from cmdop_cli.meanings import EXIT_MEANINGS
+    from cmdop_cli.exit_meanings import EXIT_MEANINGS
 
     text = f"# The command line\n\n{NOTE}What `--help` prints, command by command.\n\n"
     text += _page("## cmdop", _printed("--help"))

@@ -315,7 +315,7 @@ def approvals(
         call.note("allowed" if allow is not None else "refused")
         return None
     if call.can_ask and not call.output.is_json and not call.is_dry_run:
-        from cmdop_cli.desk import attend
+        from cmdop_cli.approvals import attend
 
         attend(call)
         return None

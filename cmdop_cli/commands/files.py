@@ -116,14 +116,14 @@ def _transferred(
     call: "Call", machine: str, what: str, move: "Callable[[Dialer, Progress], Awaitable[Transferred]]"
 ) -> "Transferred":
     """Return what ``move`` did, with progress; what is wrong with a local file is no matter of local state."""
-    from cmdop_cli import machine_names, streams
+    from cmdop_cli import machine_dialer, machine_names
     from cmdop_cli.progress import Progress
     from cmdop_sdk.errors import LocalStateError, NotFound
 
     progress = Progress(what, is_shown=call.output.shows_progress)
 
     async def run() -> "Transferred":
-        return await move(await streams.dialer(call), progress)
+        return await move(await machine_dialer.dialer(call), progress)
 
     try:
         return call.run(run(), waiting=None)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmdop_cli import in_force
+from cmdop_cli import status_record
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Code
@@ -14,7 +14,10 @@ from cmdop_wire.vocab import Exit, Reach
 if TYPE_CHECKING:
     from cmdop_sdk.models import Identity
 
-_WHO = (Column("who", "you are"), Column("credential.kind", "by", show=lambda kind: in_force.KINDS.get(kind, kind)))
+_WHO = (
+    Column("who", "you are"),
+    Column("credential.kind", "by", show=lambda kind: status_record.KINDS.get(kind, kind)),
+)
 _BY_KEY = (Column("credential.name", "called"), Column("credential.scopes", "scopes"))
 _BY_SIGN_IN = (
     Column(
@@ -64,8 +67,8 @@ def status(
     cmdop status --offline --json
     """
     call = ctx.call
-    seen = in_force.checked(call, offline=offline)
-    fields = in_force.in_force(call, seen, offline=offline)
+    seen = status_record.checked(call, offline=offline)
+    fields = status_record.fields_of(call, seen, offline=offline)
     problem = seen.problem
     if problem is not None:
         call.warn(problem.message)
@@ -73,4 +76,4 @@ def status(
             call.note(f"fix: {problem.hint}")
     # That nothing is chosen is a state and no fault: whoever asks for the status learns it from the table.
     exit_code = Exit.DONE if problem is None or problem.code == Code.NO_WORKSPACE else problem.exit_code
-    return Record("status", fields, rows=in_force.rows(fields), identifier="workspace.slug", exit_code=exit_code)
+    return Record("status", fields, rows=status_record.rows(fields), identifier="workspace.slug", exit_code=exit_code)

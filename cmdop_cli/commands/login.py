@@ -6,10 +6,10 @@ import typer
 
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
-from cmdop_cli.entering import check_usable, stored_tokens, unusable_tokens
 from cmdop_cli.failures import Code, Failure, usage
-from cmdop_cli.leaving import Ended, end_pairs, forget_identity, forget_place
 from cmdop_cli.results import Column, Listing, Record
+from cmdop_cli.signing_out import Ended, end_pairs, forget_identity, forget_place
+from cmdop_cli.stored_sign_ins import check_usable, stored_tokens, unusable_tokens
 from cmdop_wire.vocab import Exit, Reach
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ def list_machines(
 
 def _everywhere(call: "Call", listed: Any) -> Listing:
     """List the machines of every workspace that the call's credential may enter; one that fails does not end it."""
-    from cmdop_cli import entering, memberships
+    from cmdop_cli import memberships, stored_sign_ins
     from cmdop_cli.failures import Failure
     from cmdop_cli.state import Place
     from cmdop_sdk.errors import CMDOPError
@@ -106,7 +106,7 @@ def _everywhere(call: "Call", listed: Any) -> Listing:
             if call.resolution.key is not None:
                 page = call.ask(listed)
             else:
-                page = call.run(_asked(entering.signed_in_client(call, there), listed))
+                page = call.run(_asked(stored_sign_ins.signed_in_client(call, there), listed))
         except (CMDOPError, Failure) as problem:
             call.warn(f"{there.label}: {problem}")
             status = Exit.PARTIAL

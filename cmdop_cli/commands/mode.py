@@ -8,7 +8,7 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import usage
 from cmdop_cli.results import Column, Record
-from cmdop_cli.shape import MODES
+from cmdop_cli.state_shape import MODES
 
 
 @verb()

@@ -10,7 +10,7 @@ from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure
 from cmdop_cli.profiles import check_name
 from cmdop_cli.results import Column, Listing, Record
-from cmdop_cli.shape import DEFAULT_PROFILE, MODES
+from cmdop_cli.state_shape import DEFAULT_PROFILE, MODES
 from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 import textwrap
 
-from cmdop_cli import environment, pages
+from cmdop_cli import environment, help_pages
 from cmdop_cli.declare import verb
-from cmdop_cli.meanings import EXIT_MEANINGS
+from cmdop_cli.exit_meanings import EXIT_MEANINGS
 from cmdop_cli.results import Text
 
 _RESOLUTION = """
@@ -60,7 +60,7 @@ def exit_codes() -> Text:
         {"exit_code": int(code), "name": code.name.lower(), "meaning": text} for code, text in EXIT_MEANINGS.items()
     ]
     terms = [(str(int(code)), text) for code, text in EXIT_MEANINGS.items()]
-    return Text(pages.section("Exit statuses", terms).splitlines(), "exit-code", items)
+    return Text(help_pages.section("Exit statuses", terms).splitlines(), "exit-code", items)
 
 
 @verb(lenient=True)
@@ -72,7 +72,7 @@ def environment_variables() -> Text:
     """
     items = [{"name": name, "meaning": text} for name, text in environment.VARIABLES.items()]
     terms = list(environment.VARIABLES.items())
-    return Text(pages.section("Environment variables", terms).splitlines(), "variable", items)
+    return Text(help_pages.section("Environment variables", terms).splitlines(), "variable", items)
 
 
 @verb(lenient=True)
@@ -102,13 +102,13 @@ def options() -> Text:
     cmdop help options
     cmdop --workspace=acme auth list-keys --json
     """
-    return Text(pages.global_options().splitlines(), "topic")
+    return Text(help_pages.global_options().splitlines(), "topic")
 
 
 def _filled(text: str) -> list[str]:
     """Return ``text`` in lines of 80 columns; indented paragraphs are tables and stay."""
     lines: list[str] = []
     for paragraph in text.strip("\n").split("\n\n"):
-        filled = paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, pages.WIDTH)
+        filled = paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, help_pages.WIDTH)
         lines += ["", *filled.splitlines()] if lines else filled.splitlines()
     return lines

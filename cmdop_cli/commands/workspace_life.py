@@ -177,8 +177,8 @@ def _slug_taken(name: str, slug: str, plan: str | None, conflict: Exception) -> 
 
 def _note_new(call: "Call", workspace: "Workspace") -> None:
     """Cache the membership and tell how to enter; a sign-in for one workspace cannot go to another (D-16)."""
-    from cmdop_cli.entering import remember_one, stored_tokens
     from cmdop_cli.memberships import membership_of
+    from cmdop_cli.stored_sign_ins import remember_one, stored_tokens
 
     identity = call.identity
     if identity is None:  # with a key, which the server refuses before we come here
@@ -241,8 +241,8 @@ def changed_workspace(call: "Call", changes: "dict[str, str]") -> Record:
     workspace = call.ask(lambda client: client.workspace.update(**changes))
     call.note(f"changed {', '.join(changes)} of workspace {workspace.slug}")
     if call.identity is not None:
-        from cmdop_cli.entering import remember_one
         from cmdop_cli.memberships import membership_of
+        from cmdop_cli.stored_sign_ins import remember_one
 
         remember_one(call, call.identity, membership_of(workspace))
     told = [each for each in DETAILS if each.name in {"slug", "name", *changes}]

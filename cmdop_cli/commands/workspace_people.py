@@ -7,8 +7,8 @@ import typer
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure, usage
-from cmdop_cli.leaving import left
 from cmdop_cli.results import Column, Listing, Record
+from cmdop_cli.signing_out import left
 from cmdop_wire.ids import is_id
 from cmdop_wire.vocab import ErrorCode, Role, parse_role
 

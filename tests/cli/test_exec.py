@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cmdop_agent.rules import rule_of
-from cmdop_cli import straight
+from cmdop_cli import without_typer
 from cmdop_cli.commands import reach
 from cmdop_cli.declare import declared
 from cmdop_sdk.local import LocalAgent
@@ -298,7 +298,7 @@ def test_one_command_loads_no_http_client(cmdop: Cmdop, fleet: Fleet, by: str) -
 def test_the_straight_way_is_the_whole_way(member: Cmdop, cmdop: Cmdop, fleet: Fleet) -> None:
     """What is read without Typer does what the command does."""
     whole = declared(reach.execute)
-    assert (straight.DECLARED.needs, straight.DECLARED.mutates) == (whole.needs, whole.mutates)
+    assert (without_typer.DECLARED.needs, without_typer.DECLARED.mutates) == (whole.needs, whole.mutates)
     for who, ours, command in (
         (member, ["web-1"], ["sh", "-c", "echo out; echo err >&2; exit 9"]),
         (member, ["web-1", "--timeout", "1s"], ["sleep", "60"]),

@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from cmdop_cli.desktop import has_browser
+from cmdop_cli.browser import has_browser
 from tests.browsing import Browser
 from tests.cli.signed import answers, plant, sign_in, token_files
 from tests.processes import Server

@@ -15,8 +15,8 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmdop_cli.exit_meanings import EXIT_MEANINGS
 from cmdop_cli.failures import EXIT, Code, Failure, document
-from cmdop_cli.meanings import EXIT_MEANINGS
 from cmdop_cli.output import safe, width
 from cmdop_sdk.errors import LocalCode
 from cmdop_wire.ids import make_key, make_token, mask

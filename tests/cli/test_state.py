@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmdop_cli import paths, shape
+from cmdop_cli import paths, state_shape
 from cmdop_cli.commands import choice
 from cmdop_cli.declare import declared
-from cmdop_cli.draft import Draft
 from cmdop_cli.state import Place, parsed
+from cmdop_cli.state_draft import Draft
 from cmdop_sdk.store import config_dir
 from cmdop_wire import ids
 from cmdop_wire.vocab import Exit
@@ -385,9 +385,9 @@ def test_both_ways_to_find_the_directory_agree(environ: dict[str, str]) -> None:
 
 @given(st.text(alphabet="abz019-_AiloU.", max_size=70) | st.text(max_size=5))
 def test_the_light_grammar_is_the_treaty_s(text: str) -> None:
-    assert shape.is_slug(text) == ids.is_slug(text)
-    assert shape.is_workspace_id(text) == ids.is_id(text, "workspace")
-    assert shape.is_workspace_id(f"ws_{text}") == ids.is_id(f"ws_{text}", "workspace")
+    assert state_shape.is_slug(text) == ids.is_slug(text)
+    assert state_shape.is_workspace_id(text) == ids.is_id(text, "workspace")
+    assert state_shape.is_workspace_id(f"ws_{text}") == ids.is_id(f"ws_{text}", "workspace")
 
 
 def test_signing_in_activates_only_where_nothing_is_chosen() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cmdop_cli.draft import Draft
 from cmdop_cli.local import Local
 from cmdop_cli.profiles import Server
 from cmdop_cli.state import Membership, Place
+from cmdop_cli.state_draft import Draft
 from cmdop_sdk.auth import TokenPair
 from cmdop_sdk.client import AsyncCMDOPClient
 from cmdop_sdk.documents import to_json

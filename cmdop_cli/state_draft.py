@@ -5,8 +5,8 @@ cmdop of the same schema added survives. Pure: the lock and the file are ``local
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cmdop_cli.shape import CHOICE_FIELDS, DEFAULT_PROFILE, SCHEMA
 from cmdop_cli.state import Choice, Membership, Place, State, parsed
+from cmdop_cli.state_shape import CHOICE_FIELDS, DEFAULT_PROFILE, SCHEMA
 
 CACHED = 500  # workspaces per identity; one that is not among them costs `workspace use` a request
 

@@ -45,7 +45,7 @@ def checked(call: "Call", *, offline: bool) -> Checked:
     return Checked(found)
 
 
-def in_force(call: "Call", seen: Checked, *, offline: bool) -> dict[str, Any]:
+def fields_of(call: "Call", seen: Checked, *, offline: bool) -> dict[str, Any]:
     """Return what is in force as one object; parts that there are not are ``None``."""
     resolution = call.resolution
     stored = _stored(call)
@@ -105,7 +105,7 @@ def _workspace(call: "Call", found: "ServersWord | None") -> dict[str, Any] | No
 
 def _stored(call: "Call") -> "StoredToken | None":
     """Return the stored pair of the workspace in force; without one, the pair that would enter it."""
-    from cmdop_cli.entering import stored_tokens
+    from cmdop_cli.stored_sign_ins import stored_tokens
 
     resolution = call.resolution
     if resolution.identity is None:

@@ -27,7 +27,7 @@ def _with_key(call: "Call", text: str) -> Dialer:
 
 
 async def _with_sign_in(call: "Call") -> Dialer:
-    from cmdop_cli.entering import stored_sign_in, token_source
+    from cmdop_cli.stored_sign_ins import stored_sign_in, token_source
     from cmdop_sdk.bearers import PairBearer, refresh_over_http
 
     stored = await stored_sign_in(call, call.workspace())

@@ -168,7 +168,7 @@ def remember_one(call: "Call", identity: Identity, membership: Membership) -> No
     """Add or renew one workspace in the cached memberships; a cache that cannot be written is no failure."""
     from datetime import UTC, datetime
 
-    from cmdop_cli.draft import Draft
+    from cmdop_cli.state_draft import Draft
     from cmdop_cli.times import iso
     from cmdop_sdk.errors import LocalStateError
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cmdop_cli.entering import stored_tokens
 from cmdop_cli.failures import Failure
 from cmdop_cli.state import Identity, Place
+from cmdop_cli.stored_sign_ins import stored_tokens
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
-    from cmdop_cli.draft import Draft
+    from cmdop_cli.state_draft import Draft
     from cmdop_sdk.auth import TokenPair
     from cmdop_sdk.token_files import StoredToken
 
