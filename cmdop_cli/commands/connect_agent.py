@@ -58,7 +58,7 @@ def run(
     cmdop connect
     cmdop connect --detach --hostname build-7 --workspace acme --yes
     """
-    from cmdop_cli.enrolling import Planned, Wanted, check_same, settled
+    from cmdop_cli.registering import Planned, Wanted, check_same, settled
 
     call, wanted = ctx.call, Wanted(hostname, name, join_token, replace, accept_bypass)
     before = agent.registration(call)
@@ -75,10 +75,10 @@ def run(
         return _planned(call)
     if detach:
         return _started(call, agent.start(call))
-    from cmdop_cli import foreground
+    from cmdop_cli import agent_foreground
 
     call.note(f"{known.hostname} in workspace {known.workspace_slug}; Ctrl-C stops the agent")
-    foreground.run(call, known, asks=call.can_ask)
+    agent_foreground.run(call, known, asks=call.can_ask)
     return None
 
 
@@ -112,16 +112,16 @@ def daemon(
     cmdop connect daemon --service
     cmdop connect daemon --service --run-as deploy
     """
-    from cmdop_cli import foreground
+    from cmdop_cli import agent_foreground
 
     call = ctx.call
     known = agent.registered(call)
     account = None
     if run_as is not None:
-        from cmdop_cli.services import checked_account
+        from cmdop_cli.agent_service import checked_account
 
         account = checked_account(run_as)
-    foreground.run(call, known, is_silent=not service, is_service=service, account=account)
+    agent_foreground.run(call, known, is_silent=not service, is_service=service, account=account)
 
 
 @verb(mutates=True)
@@ -174,7 +174,7 @@ def restart(ctx: Ctx) -> Record:
     agent.registered(call)
     now = agent.status(call)
     if now is not None and now.service:
-        from cmdop_cli.services import restart_line
+        from cmdop_cli.agent_service import restart_line
 
         raise Failure(
             ErrorCode.CONFLICT,
@@ -287,7 +287,7 @@ def logs(
     cmdop connect logs --lines 200
     cmdop connect logs -f
     """
-    from cmdop_cli.following import printed
+    from cmdop_cli.agent_log import printed
 
     printed(ctx.call, agent.log_path(ctx.call), lines, follow=follow)
 

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmdop_cli import agent, services
+from cmdop_cli import agent, agent_service
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.results import Column, Record, Text
 
 if TYPE_CHECKING:
-    from cmdop_cli.services import Service
+    from cmdop_cli.agent_service import Service
 
 RUN_AS = typer.Option("--run-as", metavar="USER", help="a system service, whose remote work has this user's rights")
 _SHOWN = (Column("manager"), Column("path"))
@@ -30,12 +30,12 @@ def install(ctx: Ctx, run_as: Annotated[str | None, RUN_AS] = None) -> Record | 
     call = ctx.call
     agent.registered(call)
     if run_as is not None:
-        services.checked_account(run_as)
-    made = services.service(call, run_as)
+        agent_service.checked_account(run_as)
+    made = agent_service.service(call, run_as)
     if call.is_dry_run:
         return Text(made.text.splitlines(), "service", [{**_fields(made), "text": made.text, "planned": True}])
     call.confirm(f"write {made.path}?", affects=["the agent then starts by itself"])
-    services.write(made)
+    agent_service.write(made)
     call.note(f"wrote {made.path}; to take it up, run:")
     for line in made.start:
         call.note(f"  {line}")
@@ -55,10 +55,10 @@ def uninstall(
     cmdop connect service uninstall --system
     """
     call = ctx.call
-    made = services.service(call, "root" if system else None)
+    made = agent_service.service(call, "root" if system else None)
     if call.is_dry_run:
         return Record("service", _fields(made), _SHOWN, identifier="path", planned=True)
-    if services.remove(made):
+    if agent_service.remove(made):
         call.note(f"removed {made.path}; to stop what still runs:")
         for line in made.end:
             call.note(f"  {line}")
