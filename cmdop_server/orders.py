@@ -17,7 +17,10 @@ OUTPUT_LIMIT = 1024 * 1024  # bytes kept of each of stdout and stderr
 
 
 class Order(Struct, frozen=True):
-    """A command for a machine, by whom: the credential is named by its id, and asked for again by the relay."""
+    """A command for a machine, by whom: the credential is named by its id, and asked for again by the relay.
+
+    ``account_id`` is whose command it is, to be counted; a workspace's key acts for nobody.
+    """
 
     workspace_id: str
     machine_id: str
@@ -25,6 +28,7 @@ class Order(Struct, frozen=True):
     address: str
     request_id: str
     argv: list[str]
+    account_id: str = ""
     cwd: str = ""
     timeout: float = LONGEST_RUN
     stdin: bytes = b""

@@ -26,8 +26,10 @@ from cmdop_wire.vocab import ErrorCode
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 64  # commands of everybody; each holds up to two outputs
-OF_ONE_WORKSPACE = 8
+# Commands that run at the same time; each holds up to two outputs.
+OF_EVERYBODY = 64
+OF_ONE_ACCOUNT = 16  # whatever credential of theirs asks, in whichever workspace: who is in many must not hold all
+OF_ONE_WORKSPACE = 8  # also of its own keys, which nobody's account stands behind
 PATIENCE = LIMITS.grace + 15.0  # seconds beyond the time-out for the machine to end everything, and for a lost link
 # What a machine may say of itself; any other word of it is a detail of «invalid».
 _MACHINE_SAYS = {
@@ -43,28 +45,27 @@ _LOST = ("machine_lost", "machine_stopped")
 
 
 class Errands:
-    """The commands that run for requests, counted: so many at once, and so many for one workspace."""
+    """The commands that run for requests, counted: so many for one workspace, for one account, and for everybody."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._running: Counter[str] = Counter()
+        self._running: Counter[str] = Counter()  # by the id that each counts for
 
     async def run(self, order: Order) -> Left:
         """Run a command to its end; ``Refused`` when it does not run, or nobody knows how it ended.
 
         Cancelled, it ends the command and everything that it started: whoever asked is gone (D-27).
         """
-        if self._running[order.workspace_id] >= OF_ONE_WORKSPACE:
-            raise _busy(f"this workspace runs {OF_ONE_WORKSPACE} commands without a stream already")
-        if self._running.total() >= AT_ONCE:
-            raise _busy("the server runs as many commands without a stream as it can")
-        self._running[order.workspace_id] += 1
+        limits = _limits_of(order)
+        for whose, most, busy in limits:
+            if self._running[whose] >= most:
+                raise Refused(ErrorCode.RATE_LIMITED, busy, hint="wait and try again", retry_after=1, limit=most)
+        counted = Counter(whose for whose, *_ in limits)
+        self._running += counted
         try:
             return await self._run(order)
         finally:
-            self._running[order.workspace_id] -= 1
-            if not self._running[order.workspace_id]:
-                del self._running[order.workspace_id]
+            self._running -= counted  # keeps none of those that have come to nothing
 
     async def _run(self, order: Order) -> Left:
         caller = await ask(
@@ -89,8 +90,20 @@ def _count(told: object) -> int:
     return told if type(told) is int else 0
 
 
-def _busy(message: str) -> Refused:
-    return Refused(ErrorCode.RATE_LIMITED, message, hint="wait and try again", retry_after=1)
+def _limits_of(order: Order) -> list[tuple[str, int, str]]:
+    """Return what an order counts for: whose limit, how many, and what to say when there are as many."""
+    limits = [
+        (
+            order.workspace_id,
+            OF_ONE_WORKSPACE,
+            f"this workspace runs {OF_ONE_WORKSPACE} commands without a stream already",
+        ),
+        ("everybody", OF_EVERYBODY, "the server runs as many commands without a stream as it can"),
+    ]
+    if order.account_id:
+        busy = f"your account runs {OF_ONE_ACCOUNT} commands without a stream already, in all of its workspaces"
+        limits.append((order.account_id, OF_ONE_ACCOUNT, busy))
+    return limits
 
 
 class Line:

@@ -38,17 +38,17 @@ def machine(world: World, tmp_path: Path) -> Iterator[Machine]:
     running.stop()
 
 
-def told(world: World, *actions: str) -> list[dict[str, Any]]:
-    """Return acme's events with one of these actions, oldest first."""
-    answer = world.as_("owner").get(f"/workspaces/{world.acme.id}/events?limit=200")
+def told(world: World, *actions: str, workspace: str = "acme", who: str = "owner") -> list[dict[str, Any]]:
+    """Return a tenant's events with one of these actions, oldest first."""
+    answer = world.as_(who, workspace).get(f"/workspaces/{world.tenant(workspace).id}/events?limit=200")
     assert answer.status_code == 200, answer.text
     return [event for event in reversed(answer.json()["items"]) if event["action"] in actions]
 
 
-def awaited(world: World, count: int, *actions: str) -> list[dict[str, Any]]:
+def awaited(world: World, count: int, *actions: str, **where: str) -> list[dict[str, Any]]:
     """Return those events when there are ``count``: ends are written a moment after."""
     deadline = time.monotonic() + PATIENCE
-    while len(found := told(world, *actions)) < count:
+    while len(found := told(world, *actions, **where)) < count:
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
     return found

@@ -199,6 +199,47 @@ def test_so_many_at_once_and_the_server_serves_on(world: World, machine: Machine
 
 
 @pytest.mark.slow
+def test_nobody_holds_every_place_by_being_in_many_workspaces(world: World, machine: Machine, tmp_path: Path) -> None:
+    owner, rival = world["owner"], world["rival"]
+    globex = {"founder": rival.id, "workspace": world.globex.slug, "account": owner.id, "role": "admin"}
+    world.server.backstage("tests.casting:come_and_go", **globex)
+    third = world.as_("owner").post("/workspaces", json={"name": f"third {world.tag}"}).json()["slug"]
+    host = {"hostname": "web-1", "os": "linux", "arch": "x86_64", "version": "0", "boot_id": "b"}
+    world.as_("owner", third).post("/agent/register", json=host).raise_for_status()
+
+    def asked(credential: str, workspace: str, argv: list[str]) -> httpx.Response:
+        body = {"machine": "web-1", "argv": argv}
+        return world.api(credential).post(f"/workspaces/{workspace}/commands", json=body, timeout=PATIENCE)
+
+    personal, shared = world.key("owner", workspace=third)["text"], world.key("owner", workspace=third, shared=True)
+    gate = tmp_path / "gate"
+    wait = ["sh", "-c", f"while [ ! -e {gate} ]; do sleep 0.1; done"]
+    tokens = {place: world.token("owner", place) for place in (world.acme.slug, world.globex.slug, third)}
+    elsewhere = start_agent(world, tmp_path / "other", "web-1", "globex")
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            running = [
+                threads.submit(asked, tokens[place], place, wait)
+                for place in (world.acme.slug, world.globex.slug)
+                for _ in range(8)
+            ]
+            awaited(world, 8, "command.started")
+            awaited(world, 8, "command.started", workspace="globex", who="rival")
+            for credential in (tokens[third], personal):
+                refused = asked(credential, third, ["true"])
+                assert refusal(refused)[:2] == (429, "rate_limited")
+                assert (refused.json()["error"]["details"]["limit"], int(refused.headers["Retry-After"])) == (16, 1)
+                assert "account" in refused.json()["error"]["message"]
+            # The same account's shared key counts for its workspace, which runs nothing: only the machine is away.
+            assert refusal(asked(shared["text"], third, ["true"]))[:2] == (409, "agent_offline")
+            gate.touch()
+            assert [each.result().json()["exit_code"] for each in running] == [0] * 16
+        assert refusal(asked(personal, third, ["true"]))[:2] == (409, "agent_offline")
+    finally:
+        elsewhere.stop()
+
+
+@pytest.mark.slow
 def test_several_workers_reach_the_one_relay(
     new_server: Callable[..., Server], postgres: Postgres, tmp_path: Path
 ) -> None:

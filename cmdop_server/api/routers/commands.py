@@ -22,8 +22,8 @@ def run_command(request: HttpRequest, ws: str, body: NewCommand) -> Later:
 
     200 whatever its exit status, also after a time-out (124). 409 ``agent_offline``, 403 ``gate_denied`` or
     ``approval_unavailable``, 422 with ``details.reason`` when the machine cannot start it, 429 beyond 8 at once in a
-    workspace. While somebody at the machine is asked for approval, up to a minute, the request waits. Who hangs up
-    ends the command. A repeated request runs it again.
+    workspace, 16 of an account or 64 of everybody. While somebody at the machine is asked for approval, up to a
+    minute, the request waits. Who hangs up ends the command. A repeated request runs it again.
     """
     actor = actor_of(request)
     machine = machine_for(actor, ws, body.machine, Action.COMMAND_EXECUTE)
@@ -37,6 +37,7 @@ def run_command(request: HttpRequest, ws: str, body: NewCommand) -> Later:
         workspace_id=machine.workspace.public_id,
         machine_id=machine.public_id,
         credential_id=actor.credential_id,
+        account_id=actor.account_id or "",
         address=actor.address,
         request_id=actor.request_id,
         argv=body.argv,
