@@ -13,9 +13,10 @@ def play(stage: Stage) -> None:
     """Two tenants, keys, a pipeline, a guest; then machines, a shared terminal, a move, a revocation; the trail."""
     password = f"--password-file {stage.password_file}"
     alice, bob = Person(stage, "alice"), Person(stage, "bob")
-    login = alice.asks_to_sign_in()
-    stage.on_the_host(f"cmdop server bootstrap --email alice@example.com {password}").shows()
-    alice.signs_in("alice@example.com", login)
+    account = stage.on_the_host(f"cmdop server bootstrap --email alice@example.com {password}")
+    signing_in = alice.approves(alice.asks_to_sign_in(), "alice@example.com", after=account)
+    account.shows()
+    signing_in.shows()
 
     say("\n# Two tenants. Nothing crosses from one to the other.")
     made = [
@@ -24,30 +25,36 @@ def play(stage: Stage) -> None:
     ]
     made[0].shows()
     guest = stage.on_the_host(f"cmdop server user create bob@example.com --workspace acme --role guest {password}")
-    guests_login = bob.asks_to_sign_in()
+    bobs = bob.approves(bob.asks_to_sign_in(), "bob@example.com", after=guest)
     made[1].shows()
     alice.types("cmdop workspace use acme")
     alice.types("cmdop workspace switch globex")
     alice.types("cmdop workspace use -")
     asked = [alice.begins("cmdop workspace list"), alice.begins("cmdop workspace current --why")]
     laptop_key, pipeline_key = keys(alice, asked)
-    listed = alice.begins("cmdop auth list-keys")
     web = agent(stage, "web-1", pipeline_key)
     globex_token = alice.captures("cmdop connect join-token create --workspace globex --quiet", "TOKEN")
+    listed = alice.begins("cmdop auth list-keys")
+    ran = pipeline(stage, pipeline_key)
+    line = "cmdop connect --hostname db-1 --join-token env:TOKEN"
+    db = Person(stage, "db-1").begins(line, TOKEN=globex_token.value)
     listed.shows()
-    pipeline(stage, pipeline_key)
+    say("\n# The pipeline: no sign-in, no prompt, the key decides the workspace.")
+    for each, status in ran:
+        each.shows(expect=status)
 
     say("\n# A guest may look, and is told why not more.")
     guest.shows()
-    bob.signs_in("bob@example.com", guests_login)
+    bobs.ends()
     refused = bob.begins("cmdop auth create-key --name mine --workspace acme")
-
+    web.until("connected to")
+    copy = agent(stage, "web-1", pipeline_key, on="copy")
+    bobs.shows()
     refused.shows(expect=Exit.FORBIDDEN)
 
     say("\n# Two machines. Each dials out to the control plane and listens to nobody.")
-    line = "cmdop connect --hostname db-1 --join-token env:TOKEN"
-    db = Person(stage, "db-1").begins(line, TOKEN=globex_token.shows())
-    machines(stage, alice, bob, (web, db), (laptop_key, pipeline_key))
+    globex_token.shows()
+    machines(stage, alice, bob, (web, db, copy), laptop_key)
 
     say("\n# Everything was written down, also what was refused.")
     trail = [alice.begins("cmdop audit list --days 30"), alice.begins("cmdop audit head")]
@@ -66,15 +73,14 @@ def keys(alice: Person, asked: list[Run]) -> tuple[str, str]:
     return KEY.findall(laptop.shows())[-1], shared.shows()
 
 
-def pipeline(stage: Stage, key: str) -> None:
-    """Act by the workspace key, and see it refused for the other tenant."""
-    say("\n# The pipeline: no sign-in, no prompt, the key decides the workspace.")
+def pipeline(stage: Stage, key: str) -> list[tuple[Run, int]]:
+    """Act by the workspace key, and see it refused for the other tenant; return both with the status to expect."""
     ci, line = Person(stage, "ci"), "cmdop workspace members"
-    allowed = ci.begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
-    line = f"{line} --workspace=globex"
-    refused = ci.begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
-    allowed.shows()
-    refused.shows(expect=Exit.USAGE)
+    foreign = f"{line} --workspace=globex"
+    return [
+        (ci.begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key), 0),
+        (ci.begins(foreign, shown=f"CMDOP_API_KEY=$KEY {foreign}", CMDOP_API_KEY=key), Exit.USAGE),
+    ]
 
 
 def agent(stage: Stage, hostname: str, key: str, *, on: str = "") -> Run:
@@ -83,19 +89,19 @@ def agent(stage: Stage, hostname: str, key: str, *, on: str = "") -> Run:
     return Person(stage, on or hostname).begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
 
 
-def machines(stage: Stage, alice: Person, bob: Person, agents: tuple[Run, Run], given: tuple[str, str]) -> None:
+def machines(stage: Stage, alice: Person, bob: Person, agents: tuple[Run, Run, Run], laptop_key: str) -> None:
     """Two machines in two tenants: a command, a terminal that a guest watches, a move, a key that is revoked."""
-    (web, db), (laptop_key, key) = agents, given
+    web, db, copy = agents
     web.shows_until("connected to")
-    db.shows_until(r"\[y/N\]", end="")
-    db.types("y\r")
-    db.shows_until("connected to")
-    copy = agent(stage, "web-1", key, on="copy")
     shown = [alice.begins("cmdop connect list"), alice.begins("cmdop connect exec web-1 -- uname -sm")]
     laptop = Person(stage, "laptop").begins(
         "cmdop connect web-1", shown="CMDOP_API_KEY=$LAPTOP cmdop connect web-1", CMDOP_API_KEY=laptop_key
     )
+    db.shows_until(r"\[y/N\]", end="")
     foreign = alice.begins("cmdop connect exec db-1 -- uname")
+    db.types("y\r")
+    db.shows_until("connected to")
+    watching = bob.begins("cmdop connect observe web-1 --workspace acme")
     for each in shown:
         each.shows()
 
@@ -103,8 +109,9 @@ def machines(stage: Stage, alice: Person, bob: Person, agents: tuple[Run, Run], 
     copy.shows(expect=Exit.CONFLICT)
 
     say("\n# A terminal on the machine; a guest watches it.")
+    foreign.ended()
+    move = alice.begins("cmdop connect workspace move db-1 --workspace globex --to acme --yes")
     laptop.shows_until(r"Ctrl-D ends the shell\s+\S", end="")  # … and the shell's prompt, whatever it is here
-    watching = bob.begins("cmdop connect observe web-1 --workspace acme")
     watching.shows_until("watching")
     laptop.types("echo the answer is $((6 * 7))\r")
     laptop.shows_until("the answer is 42")
@@ -112,13 +119,14 @@ def machines(stage: Stage, alice: Person, bob: Person, agents: tuple[Run, Run], 
 
     say("\n# From one tenant to the other, with rights in both, and only so.")
     foreign.shows(expect=Exit.REMOTE)
-    alice.types("cmdop connect workspace move db-1 --workspace globex --to acme --yes")
+    move.shows()
+    say("\ndb-1$   (its agent, which dials anew)")
     db.shows_until("connected to")
     alice.types("cmdop connect exec db-1 -- uname")
 
     say("\n# The laptop is lost. Its key is revoked, and its open terminal closes.")
     revoked(alice, laptop, watching)
-    for each in agents:
+    for each in (web, db):
         each.types("\x03")
 
 

@@ -8,7 +8,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,9 +50,9 @@ class Run:
             self._is_introduced = True
             say(f"\n{self._prompt}")
 
-    def _show(self) -> None:
-        text = self.terminal.text[self._shown :].strip("\n")
-        self._shown = len(self.terminal.text)
+    def _show(self, end: int | None = None) -> None:
+        text = self.terminal.text[self._shown : end].strip("\n")
+        self._shown = len(self.terminal.text) if end is None else end
         if text.strip():
             say(text.rstrip())
 
@@ -76,6 +79,24 @@ class Run:
         self._show()
         return found
 
+    def shows_no_further(self, pattern: str) -> None:
+        """Show the command and what it printed up to ``pattern``, which is there already."""
+        self._introduce()
+        found = re.compile(pattern).search(self.terminal.text)
+        self._show(found.end() if found else None)
+
+    def until(self, pattern: str) -> str:
+        """Wait, without showing anything, for a line that has ``pattern``; return the match."""
+        try:
+            return self.terminal.read_until(re.compile(pattern))
+        except Ended as ended:
+            fail(self._line, f"{ended} without printing {pattern}", self.terminal.text)
+
+    def ended(self) -> None:
+        """Wait, without showing anything, for the end."""
+        with contextlib.suppress(Ended):  # which ``shows`` tells
+            self.terminal.finish()
+
     def types(self, keys: str) -> None:
         """Type at the command while it runs."""
         self.terminal.write(keys)
@@ -91,15 +112,21 @@ class Capture:
             argv(line), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
+    @cached_property
+    def value(self) -> str:
+        """What it prints, when it has ended."""
+        out, self._said = self._process.communicate()
+        if self._process.returncode:
+            fail(self._line, f"ended with {self._process.returncode}", self._said)
+        return out.strip()
+
     def shows(self) -> str:
         """Show the command and what it said on standard error; return what it printed."""
+        value = self.value
         say(f"\n{self._prompt}")
-        out, err = self._process.communicate()
-        if self._process.returncode:
-            fail(self._line, f"ended with {self._process.returncode}", err)
-        if err.strip():
-            say(err.rstrip())
-        return out.strip()
+        if self._said.strip():
+            say(self._said.rstrip())
+        return value
 
 
 class Person:
@@ -115,6 +142,7 @@ class Person:
         """Return the environment of this person's shell: nothing of the caller's ``CMDOP_*`` reaches it."""
         return {
             **ours(),
+            "HOME": str(self.home),  # where a shell leaves its history
             "CMDOP_CONFIG_DIR": str(self.home),
             "CMDOP_SERVER_URL": self.stage.url,
             "CMDOP_CREDENTIAL_STORE": "file",
@@ -139,22 +167,49 @@ class Person:
         """Begin the device flow: ``cmdop login`` on this terminal."""
         return self.begins("cmdop login --no-browser")
 
-    def signs_in(self, email: str, login: Run | None = None) -> None:
-        """End the device flow: approval in a browser over there, and what the terminal here says of it."""
-        login = login or self.asks_to_sign_in()
-        address = login.shows_until(CODE.pattern)
-        say(f"\n  (in a browser: {approve(address, email)})\n")
-        login.shows()
+    def approves(self, login: Run, email: str, *, after: Run) -> "Aside":
+        """Begin to approve ``login`` in a browser over there; the account is there ``after`` that has ended."""
+
+        def approve() -> None:
+            browser = Browser()
+            browser.open(login.until(CODE.pattern))
+            after.ended()
+            browser.submit(browser.form("login"), login=email, password=PASSWORD)
+            browser.submit(browser.form("user_code"))  # look who asks; nothing is approved by opening an address
+            browser.submit(browser.form("reach"), decision="approve", reach="all")
+
+        return Aside(approve, login, f"\n  (in a browser: {email} signs in and approves all my workspaces)\n")
 
 
-def approve(address: str, email: str) -> str:
-    """Open the address that ``cmdop login`` printed, sign in, approve, and return what was done in words."""
-    browser = Browser()
-    browser.open(address)
-    browser.submit(browser.form("login"), login=email, password=PASSWORD)
-    browser.submit(browser.form("user_code"))  # look who asks; nothing is approved by opening an address
-    browser.submit(browser.form("reach"), decision="approve", reach="all")
-    return f"{email} signs in and approves all my workspaces"
+class Aside:
+    """A sign-in that is approved beside everything else, until ``shows`` is called."""
+
+    def __init__(self, approve: Callable[[], None], login: Run, told: str) -> None:
+        self._login = login
+        self._told = told
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(approve,), daemon=True)
+        self._thread.start()
+
+    def _run(self, approve: Callable[[], None]) -> None:
+        try:
+            approve()
+        except BaseException as problem:
+            self._problem = problem
+
+    def ends(self) -> None:
+        """Wait until somebody is signed in."""
+        self._thread.join()
+        if self._problem is not None:
+            raise self._problem
+        self._login.ended()
+
+    def shows(self) -> None:
+        """Show the command, what happened in the browser, and what the terminal says of it."""
+        self.ends()
+        self._login.shows_no_further(r"within \d+ minutes")
+        say(self._told)
+        self._login.shows()
 
 
 def ours() -> dict[str, str]:

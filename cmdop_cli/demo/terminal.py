@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import threading
 import time
 
 COLUMNS, LINES = 80, 50
@@ -34,6 +35,8 @@ class Terminal:
         )
         os.close(slave)
         self.text = ""
+        self._finishing = threading.Lock()
+        self._status: int | None = None
 
     def _read(self, deadline: float) -> bool:
         import select
@@ -63,11 +66,14 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def finish(self) -> int:
-        """Read to the end and return the exit status."""
-        deadline = time.monotonic() + PATIENCE
-        while self._read(deadline):
-            pass
-        return self._process.wait(timeout=PATIENCE)
+        """Read to the end and return the exit status; more than one may wait for it."""
+        with self._finishing:
+            if self._status is None:
+                deadline = time.monotonic() + PATIENCE
+                while self._read(deadline):
+                    pass
+                self._status = self._process.wait(timeout=PATIENCE)
+            return self._status
 
     def close(self) -> None:
         """Let go of the terminal; a process that still runs is ended."""

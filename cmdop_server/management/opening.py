@@ -21,6 +21,8 @@ def private_process() -> None:
 def configuration() -> Config:
     """Return the configuration, warn of what looks like a typo, and switch the logs on."""
     config = load(os.environ)
+    # structlog's console for developers, which nobody sees here, would load it: a tenth of a command's start.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # as the import system marks what is not there
     from cmdop_server.logs import configure  # noqa: PLC0415 - a refused start is spared what logging loads
 
     configure(config.log_format, config.log_level)

@@ -25,16 +25,17 @@ PROMISED = (
 
 
 def test_the_demo_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
-    there = tmp_path / "tmp"
+    there, house = tmp_path / "tmp", tmp_path / "house"
     there.mkdir()
-    environ = bare_environment(tmp_path) | {"TMPDIR": str(there)}
+    house.mkdir()
+    environ = bare_environment(house) | {"TMPDIR": str(there)}
     ran = subprocess.run(
-        [str(COMMAND), "demo"], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+        [str(COMMAND), "demo"], env=environ, cwd=house, capture_output=True, text=True, timeout=110, check=False
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
     missing = [each for each in PROMISED if each not in ran.stdout]
     assert not missing, ran.stdout
     assert list(there.iterdir()) == []
-    assert list((tmp_path / "home").glob("*")) == []
+    assert [each.name for each in house.iterdir()] == []
     left = [each for each in psutil.process_iter(["cmdline"]) if str(there) in " ".join(each.info["cmdline"] or ())]
     assert not left
