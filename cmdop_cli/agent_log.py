@@ -1,4 +1,4 @@
-"""Printing the growing log of the agent: its last lines and, if asked for, every new one, also after it was turned over."""
+"""Printing the agent's growing log: its last lines and, if asked for, every new one, also after it was turned over."""
 
 import time
 from pathlib import Path
