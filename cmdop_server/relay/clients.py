@@ -1,9 +1,9 @@
 """A person's or program's stream: one websocket, one session, command or transfer; or somebody who watches."""
 
 import asyncio
-import contextlib
 import logging
 import secrets
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +11,11 @@ from django.db import DatabaseError
 
 from cmdop_server.access.errors import Refused
 from cmdop_server.relay import authority, clock
+from cmdop_server.relay.admitting import let_in, still_open
 from cmdop_server.relay.authority import Admitted, Caller, ask
 from cmdop_server.relay.hub import Hub
 from cmdop_server.relay.links import AgentLink
+from cmdop_server.relay.resuming import to_resume
 from cmdop_server.relay.socket import Gone, Socket
 from cmdop_server.relay.streams import ACTIONS, Holder, Observer, Stream
 from cmdop_wire import frames
@@ -83,10 +85,10 @@ class Client:
         stream_id, opening = make_id("session"), {name: body[name] for name in _TOLD if name in body}
         before = self.hub.cuts
         if kind == "observe":
-            self._observe(await self._admitted(named, action), action)
+            self._observe(await let_in(self.hub, self.caller, named, action), action)
             return
         if kind == "session":
-            admitted = await self._admitted(named, action)
+            admitted = await let_in(self.hub, self.caller, named, action)
             self._link_of(admitted)
         else:
             admitted = await ask(
@@ -107,34 +109,14 @@ class Client:
         try:
             if self.hub.cuts != before:  # recording it took its time, and a cut that was made meanwhile missed it
                 if kind == "session":
-                    await self._still_open(stream_id, stream.resume_secret)
+                    await still_open(self.hub, self.caller, stream_id, stream.resume_secret)
                 else:
-                    await self._admitted(admitted.machine_id, action)
+                    await let_in(self.hub, self.caller, admitted.machine_id, action)
             self._start(admitted, stream)
         except Refused as refusal:
             stream.end_reason = str(refusal.code)
             self.hub.records.ended(stream)
             raise
-
-    async def _admitted(self, machine: str, action: Action) -> Admitted:
-        """Return what the door says when no cut was made meanwhile: a cut misses a stream that is not there yet.
-
-        What the caller does with it must not wait for anything, else it has to ask again (D-14).
-        """
-        while True:
-            before = self.hub.cuts
-            admitted = await ask(authority.admit, self.caller, machine, action)
-            if self.hub.cuts == before:
-                return admitted
-
-    async def _still_open(self, session_id: str, secret: str) -> None:
-        """Do what ``_admitted`` does for a session that is written down: somebody may have ended it meanwhile."""
-        while True:
-            before = self.hub.cuts
-            machine_id = await ask(authority.resumable_session, self.caller, session_id, secret)
-            await ask(authority.admit, self.caller, machine_id, Action.SESSION_OPERATE)
-            if self.hub.cuts == before:
-                return
 
     async def _take_lease(self, admitted: Admitted, stream: Stream, *, take_over: bool) -> None:
         holder = self.hub.leases.get(admitted.machine_id)
@@ -207,7 +189,8 @@ class Client:
     def _observe(self, admitted: Admitted, action: Action) -> None:
         stream = self.hub.leases.get(admitted.machine_id)
         if stream is None or not stream.is_opened:
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no active session on {admitted.hostname}")
+            fix = shlex.join(["cmdop", "connect", "to", admitted.hostname])
+            raise Refused(ErrorCode.NOT_FOUND, f"there is no active session on {admitted.hostname}", hint=fix)
         if len(stream.observers) >= LIMITS.observers:
             raise Refused(ErrorCode.LIMIT_REACHED, "this session has as many observers as it may have")
         holder = Holder(self.caller.actor, action, self.socket)
@@ -229,16 +212,7 @@ class Client:
         self._watch_clock(holder)
 
     async def _resume(self, body: dict[str, Any]) -> None:
-        stream_id, received = str(body.get("stream_id", "")), body.get("received")
-        if not isinstance(received, dict) or not all(type(count) is int and count >= 0 for count in received.values()):
-            raise Malformed("RESUME tells how much was received")
-        secret = str(body.get("resume", ""))
-        stream = self.hub.streams.get(stream_id) or await self._restored(stream_id, secret, received)
-        if not stream.is_resumed_by(self.caller.actor, secret):
-            raise _ended()
-        await self._admitted(stream.machine_id, stream.operator.action)
-        if stream.id not in self.hub.streams or stream.operator.is_fenced:
-            raise _ended()
+        stream, received = await to_resume(self.hub, self.caller, body)
         if stream.operator.socket is not None:  # half open: whoever resumes proved to be the holder
             stream.operator.socket.close(CloseCode.GOING_AWAY, "resumed elsewhere")
         stream.operator.actor, stream.operator.socket, stream.lost_at = self.caller.actor, self.socket, None
@@ -249,28 +223,6 @@ class Client:
                 link.add(stream)
             stream.ask_again(received)
         self._watch_clock(stream.operator)
-
-    async def _restored(self, stream_id: str, secret: str, received: dict[str, int]) -> Stream:
-        """Return a session that outlived a restart of the relay: its row stands, and its machine still has it."""
-        machine_id = await ask(authority.resumable_session, self.caller, stream_id, secret)
-        with contextlib.suppress(TimeoutError):  # the machine may come back a moment later than the person
-            async with asyncio.timeout(LIMITS.grace):
-                while machine_id not in self.hub.links:
-                    await self.hub.news()
-        await self._still_open(stream_id, secret)  # before there is a stream to clean up
-        link = self.hub.links.get(machine_id)
-        if link is None or stream_id not in link.surviving:
-            raise _ended()
-        existing = self.hub.streams.get(stream_id)
-        if existing is not None:
-            return existing
-        holder = Holder(self.caller.actor, Action.SESSION_OPERATE, None)
-        stream = Stream(stream_id, "session", machine_id, link.machine.workspace_id, holder)
-        stream.resume_secret = secret
-        stream.restore(received)
-        self.hub.streams[stream_id] = self.hub.leases[machine_id] = stream
-        self.hub.closed_by_operator(stream, was_clean=False)  # nobody holds it yet; it ends if nobody does
-        return stream
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
@@ -340,10 +292,6 @@ class Client:
                 self.observer.holder.expiry.cancel()
         elif self.stream is not None and self.stream.operator.socket is self.socket:
             self.hub.closed_by_operator(self.stream, was_clean=self.was_clean)
-
-
-def _ended() -> Refused:
-    return Refused(ErrorCode.GONE, "this stream has ended", hint="open a new one")
 
 
 _TOLD = ("argv", "shell", "cwd", "cols", "rows", "term", "timeout", "path", "offset", "size", "mode")
