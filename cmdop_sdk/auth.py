@@ -5,8 +5,8 @@ No HTTP here: how a credential travels and when it is refreshed is the transport
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cmdop_sdk.errors import AuthenticationError, LocalCode, WrongOrigin
 from cmdop_wire.ids import parse_key
@@ -77,8 +77,8 @@ class KeyCredential:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPair:
-    """An access and a refresh token for one workspace, bound to origin, mode and account (D-16, D-23).
+class TokenFacts:
+    """What a token pair is for, without its secrets: one workspace at one origin, mode and account (D-16, D-23).
 
     ``expires_at`` and ``refresh_expires_at`` are Unix seconds of this machine's clock.
     """
@@ -92,10 +92,20 @@ class TokenPair:
     sign_in_id: str
     family_id: str
     reach: str
-    access_token: Secret
-    refresh_token: Secret
     expires_at: float
     refresh_expires_at: float
+
+    def facts(self) -> dict[str, Any]:
+        """Return these fields by name, to make a pair, or what a file tells of it, of them."""
+        return {field.name: getattr(self, field.name) for field in fields(TokenFacts)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPair(TokenFacts):
+    """An access and a refresh token for one workspace."""
+
+    access_token: Secret
+    refresh_token: Secret
 
     @property
     def is_stale(self) -> bool:

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from cmdop_sdk import documents
-from cmdop_sdk.auth import Secret, TokenPair
+from cmdop_sdk.auth import Secret, TokenFacts, TokenPair
 from cmdop_sdk.documents import Document
 from cmdop_sdk.errors import LocalStateError
 
@@ -14,25 +14,14 @@ STORES = ("file", "keyring")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredToken:
+class StoredToken(TokenFacts):
     """A token file without its secrets; ``store`` says where those are: ``file`` or ``keyring``.
 
-    Times are Unix seconds. With the keyring they are those of the last write of this file.
+    With the keyring the times are those of the last write of this file.
     """
 
     path: Path
     store: str
-    origin: str
-    mode: str
-    account_id: str
-    account_email: str
-    workspace_id: str
-    workspace_slug: str  # as it was last heard; a label
-    sign_in_id: str
-    family_id: str
-    reach: str
-    expires_at: float
-    refresh_expires_at: float
 
     @property
     def has_ended(self) -> bool:
@@ -52,21 +41,7 @@ def account_hash(origin: str, account_id: str) -> str:
 
 def described(path: Path, pair: TokenPair, store: str) -> StoredToken:
     """Return what the file of ``pair`` tells without its secrets."""
-    return StoredToken(
-        path=path,
-        store=store,
-        origin=pair.origin,
-        mode=pair.mode,
-        account_id=pair.account_id,
-        account_email=pair.account_email,
-        workspace_id=pair.workspace_id,
-        workspace_slug=pair.workspace_slug,
-        sign_in_id=pair.sign_in_id,
-        family_id=pair.family_id,
-        reach=pair.reach,
-        expires_at=pair.expires_at,
-        refresh_expires_at=pair.refresh_expires_at,
-    )
+    return StoredToken(path=path, store=store, **pair.facts())
 
 
 def secrets_of(pair: TokenPair) -> Document:
@@ -125,18 +100,13 @@ def from_document(path: Path, document: Document) -> StoredToken:
 def pair_from(stored: StoredToken, secrets: Document) -> TokenPair:
     """Return the pair made of both parts."""
     path = stored.path
+    newest = {
+        "family_id": documents.text(path, secrets, "family_id"),
+        "expires_at": documents.number(path, secrets, "expires_at"),
+        "refresh_expires_at": documents.number(path, secrets, "refresh_expires_at"),
+    }
     return TokenPair(
-        origin=stored.origin,
-        mode=stored.mode,
-        account_id=stored.account_id,
-        account_email=stored.account_email,
-        workspace_id=stored.workspace_id,
-        workspace_slug=stored.workspace_slug,
-        sign_in_id=stored.sign_in_id,
-        family_id=documents.text(path, secrets, "family_id"),
-        reach=stored.reach,
         access_token=Secret(documents.text(path, secrets, "access_token")),
         refresh_token=Secret(documents.text(path, secrets, "refresh_token")),
-        expires_at=documents.number(path, secrets, "expires_at"),
-        refresh_expires_at=documents.number(path, secrets, "refresh_expires_at"),
+        **(stored.facts() | newest),
     )
