@@ -176,7 +176,7 @@ class MachineRefused(CMDOPError):
 class StreamClosed(CMDOPError):
     """A session, command or transfer ended before its end; ``code`` is that of the family of the cause.
 
-    ``reason`` is the relay's word for it, such as ``key_revoked``; see ``stream_ends`` for all of them.
+    ``reason`` is the relay's word for it, such as ``revoked``; see ``stream_ends`` for all of them.
     """
 
     default_code = LocalCode.STREAM_CLOSED

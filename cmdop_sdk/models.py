@@ -303,5 +303,6 @@ class Discovery(Struct, frozen=True, kw_only=True):
     version: str = ""
     modes: list[str] = field(default_factory=list)
     device_uri: str = ""
-    audit_public_key: str = ""
+    relay: str = ""  # where streams go
+    audit_public_key: str = ""  # base64; keep it: a head that is signed by another key proves nothing
     limits: dict[str, Any] = field(default_factory=dict)

@@ -23,11 +23,9 @@ class _End(NamedTuple):
 _SIGN_IN, _LIST = "cmdop login", "cmdop connect list"
 _REASONS = {
     "revoked": _End(ErrorCode.UNAUTHENTICATED, "the credential was revoked", "cmdop auth list-keys"),
-    "key_revoked": _End(ErrorCode.UNAUTHENTICATED, "the key was revoked", "cmdop auth list-keys"),
     "key_expired": _End(ErrorCode.UNAUTHENTICATED, "the key has expired", "cmdop auth create-key --name NAME"),
     "signed_out": _End(ErrorCode.UNAUTHENTICATED, "the sign-in was ended", _SIGN_IN),
     "reuse": _End(ErrorCode.UNAUTHENTICATED, "an old token was used again, which ended the sign-in", _SIGN_IN),
-    "sign_in_ended": _End(ErrorCode.UNAUTHENTICATED, "the sign-in was ended", _SIGN_IN),
     "sign_in_expired": _End(ErrorCode.UNAUTHENTICATED, "the sign-in has expired", _SIGN_IN),
     "reauth_missed": _End(ErrorCode.UNAUTHENTICATED, "no fresh token was shown in time", _SIGN_IN),
     "password_changed": _End(ErrorCode.UNAUTHENTICATED, "the account's password was changed", _SIGN_IN),

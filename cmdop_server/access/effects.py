@@ -108,7 +108,7 @@ class SessionTerminated(Effect):
 
 @dataclass(frozen=True, slots=True)
 class EventRecorded(Effect):
-    """An event was written to a workspace's audit log."""
+    """An event was written to a workspace's audit log: what tells the outside of it will hang here (D-33)."""
 
     workspace_id: str
     event_id: str

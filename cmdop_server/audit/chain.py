@@ -160,7 +160,8 @@ def is_signed(head: Head, public_key: bytes) -> bool:
 def fault_in(entries: Iterable[Entry], head: Head, public_key: bytes) -> str | None:
     """Return what is wrong with a whole chain in ascending order, or ``None`` when head and every event agree.
 
-    An empty chain is a fault: nothing was verified (D-30).
+    An empty chain is a fault: nothing was verified (D-30). The steps of docs/reference/audit-chain.md as code, by which
+    the tests judge what the server writes; the server itself asks nobody to believe them.
     """
     if not is_signed(head, public_key):
         return "the head is not signed by this key"

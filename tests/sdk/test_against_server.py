@@ -23,6 +23,7 @@ from cmdop_sdk.errors import (
     NotFound,
     PermissionDenied,
 )
+from cmdop_sdk.models import Discovery, Version
 from cmdop_sdk.resources.base import new_action
 from cmdop_sdk.resources.sign_in import SignedIn
 from cmdop_sdk.store import Store
@@ -109,6 +110,20 @@ def test_a_walk_through_every_resource(world: World) -> None:
         assert (head.seq, head.hash) == (whole[-1].seq, whole[-1].hash)
 
     as_person(signed_in(world, "owner"), walk)
+
+
+def test_what_the_server_tells_everybody(world: World) -> None:
+    async def ask(client: AsyncCMDOPClient) -> tuple[Discovery, Version]:
+        return await client.discovery(), await client.version()
+
+    found, version = run_blocking(AsyncCMDOPClient.anonymous(world.server.url), ask)
+    assert (found.issuer, found.api) == (world.server.url, f"{world.server.url}/api/v1")
+    assert (found.device_uri, found.modes) == (f"{world.server.url}/device", ["prod", "dev"])
+    assert (found.version, found.limits["page_items"]) == (version.version, 200)
+    assert found.relay.startswith("ws://")
+    # The key that a head must be signed with, learned apart from the head (audit-chain.md).
+    head = as_person(signed_in(world, "owner"), lambda client: client.audit.head())
+    assert found.audit_public_key == head.public_key
 
 
 def test_a_lost_create_is_replayed_without_its_secret(world: World) -> None:

@@ -126,10 +126,10 @@ def test_a_machine_that_fails_midway_says_why() -> None:
 def test_a_stream_that_is_closed_is_no_result() -> None:
     async def script(peer: Peer) -> None:
         await peer.open()
-        await peer.word(Kind.CLOSE, reason="key_revoked")
-        await peer.close(4401, "key_revoked")
+        await peer.word(Kind.CLOSE, reason="revoked")
+        await peer.close(4401, "revoked")
 
-    with pytest.raises(StreamClosed, match="the key was revoked"):
+    with pytest.raises(StreamClosed, match="the credential was revoked"):
         executed(script, stdin=b"x" * 1_000_000)
 
 

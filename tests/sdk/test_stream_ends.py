@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import re
 
 import pytest
 
+from cmdop_sdk import stream_ends
 from cmdop_sdk.errors import (
     CMDOPError,
     GateDenied,
@@ -20,6 +22,7 @@ from cmdop_sdk.errors import (
 from cmdop_sdk.stream import Stream
 from cmdop_wire import frames
 from cmdop_wire.frames import STREAM, Kind
+from tests.processes import REPOSITORY
 from tests.sdk.relaying import (
     COMMAND,
     Peer,
@@ -117,6 +120,13 @@ def test_an_ending_is_known_by_the_close_alone(reason: str, close: int, code: st
         await peer.close(close, reason)
 
     check_ending(script, reason, close, code, sentence)
+
+
+def test_every_reason_of_the_protocol_has_a_sentence_and_no_other_has() -> None:
+    page = (REPOSITORY / "docs" / "protocol.md").read_text()
+    paragraph = page.partition("`CLOSE.reason` names the cause.")[2].partition("To a machine")[0]
+    named = set(re.findall(r"`([a-z_ ]+)`", paragraph))
+    assert named == {*stream_ends._REASONS, "ended"}  # which is no failure: who watched has seen it all
 
 
 @pytest.mark.parametrize(
