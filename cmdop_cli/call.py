@@ -331,13 +331,17 @@ class Call:
             failure.hint = f"cmdop {' '.join(self.path)} --help" if self.path else "cmdop help options"
         if failure.code in ("invalid_key", ErrorCode.UNAUTHENTICATED) and self._has_key:
             self._blame_key(failure)
+        if failure.hint == environment.UNSET_KEY:  # which is no help where it was set for this one line
+            rest = self.line.removeprefix("cmdop ")
+            failure.hint = f"cmdop --no-api-key {rest}; for the whole shell: {environment.UNSET_KEY}"
         resolution = self.__dict__.get("resolution")
         if not isinstance(resolution, Resolution) or resolution.workspace is None:
             return failure
         if failure.code == Code.UNEXPECTED_WORKSPACE and not failure.hint and not self.options.workspace:
             failure.hint = f"cmdop --workspace {resolution.expected} {self.line.removeprefix('cmdop ')}"
         place = self._place or resolution.workspace
-        if self.options.workspace and failure.hint.startswith(_THERE) and "--workspace" not in failure.hint:
+        is_named = any(f" {option}" in failure.hint for option in ("--workspace", "-w"))
+        if self.options.workspace and failure.hint.startswith(_THERE) and not is_named:
             failure.hint += f" --workspace {place.label}"
         if failure.workspace is None and self.declared.needs == "workspace":
             failure.workspace = {"id": place.id, "slug": place.slug, "source": str(resolution.source)}
@@ -351,6 +355,6 @@ class Call:
         if failure.code == ErrorCode.UNAUTHENTICATED:
             failure.message = f"the server refuses the key in {given}: revoked, expired, or of another server"
         if given == environment.API_KEY:
-            failure.hint = f"unset {environment.API_KEY}"
+            failure.hint = environment.UNSET_KEY
         else:
             failure.hint = "cmdop auth create-key --name NAME"

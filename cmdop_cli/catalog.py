@@ -190,6 +190,7 @@ CATALOG: dict[str, Row] = {
             "output": Verb("The forms of output, and what goes where.", "topics:output_forms"),
             "resolution": Verb("How the workspace is chosen.", "topics:resolution"),
             "options": Verb("The options that every command takes.", "topics:options"),
+            "scopes": Verb("What a key may be allowed.", "topics:scopes"),
         },
         word="TOPIC",
         more="Help on a command: cmdop COMMAND --help",

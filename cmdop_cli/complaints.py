@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from cmdop_cli.context import Call
 
 
+_ADDING = frozenset({"add", "add-member", "add-user", "add-people", "add-person", "invite", "invite-member"})
+_WHO_ADDS = "people are added where the server runs, by its operator; the token that this prints signs them in once"
+
+
 def usage_failure(wrong: typer.TyperException, call: "Call") -> Failure:
     """Return what Typer complains about as a usage failure (exit 2)."""
     context = getattr(wrong, "ctx", None)
@@ -64,9 +68,20 @@ def unknown_command(path: str, name: str, near: str, after: "Sequence[str]" = ()
     fix = f"{path} {near}" if near and runs else f"{path} {near} --help" if near else f"{path} --help"
     if near and after and not is_help:
         fix = shlex.join([*path.split(), near, *after])
+    if path == f"{PROGRAM} workspace" and name in _ADDING:
+        return Failure(Code.USAGE, f"{name} is {what}", why=_WHO_ADDS, hint=_adding(after))
     if is_root and name == "version":
         fix = f"{PROGRAM} --version"
     return Failure(Code.USAGE, f"{name} is {what}", why=f"the nearest is {near}" if near else "", hint=fix)
+
+
+def _adding(after: "Sequence[str]") -> str:
+    """Return how a person becomes a member, with whatever of it stood on the line."""
+    words = dict(zip(after, after[1:], strict=False))
+    email = next((each for each in after if "@" in each), "EMAIL")
+    slug = words.get("--workspace") or words.get("-w") or "SLUG"
+    line = ["server", "user", "create", email, "--workspace", slug, "--role", words.get("--role", "member"), "--token"]
+    return shlex.join([PROGRAM, *line])
 
 
 def _unknown_option(path: str, option: str, context: Any, call: "Call") -> Failure:

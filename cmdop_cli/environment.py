@@ -53,6 +53,7 @@ VARIABLES = {
 
 # Chosen authority: set but empty is a broken script, never «unset» (cli.md).
 AUTHORITY = (API_KEY, WORKSPACE, PROFILE, MODE, SERVER_URL, EXPECT_WORKSPACE, CONFIG_DIR)
+UNSET_KEY = f"unset {API_KEY}"
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 

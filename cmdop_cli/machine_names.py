@@ -27,16 +27,20 @@ FILE = "machines.json"
 
 def understood(call: "Call", ref: str, act: Callable[[str], T]) -> T:
     """Return ``act(ref)``; where no machine is called so, at a terminal, act on the one whose name begins so."""
+    from cmdop_cli import unreached
     from cmdop_sdk.errors import NotFound
 
+    if not at_terminal():
+        with unreached.explained(call, ref):
+            return act(ref)
     try:
-        return act(ref)
+        with unreached.since_when(call, ref):
+            return act(ref)
     except NotFound as unknown:
-        if not at_terminal():
-            raise named(unknown, ref) from None
         machine = _beginning(call, ref, unknown)
     call.note(f"{ref} is {machine.name}")
-    return act(machine.id)
+    with unreached.explained(call, machine.id):
+        return act(machine.id)
 
 
 def at_terminal() -> bool:
@@ -44,19 +48,13 @@ def at_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def named(unknown: "NotFound", ref: str) -> "NotFound":
-    """Return ``unknown`` with what was not found in its sentence, and where to look."""
-    if ref not in unknown.message:
-        unknown.message = f"{unknown.message} called {ref}"
-    unknown.hint = unknown.hint or "cmdop connect list"
-    return unknown
-
-
 def _beginning(call: "Call", ref: str, unknown: "NotFound") -> "Machine":
+    from cmdop_cli import unreached
+
     machines, prefix = listed(call), ref.casefold()
-    if any(prefix in _names(each) for each in machines):
+    if any(prefix in unreached.names_of(each) for each in machines):
         raise unknown  # the machine is there; something else was not found
-    found = [each for each in machines if any(name.startswith(prefix) for name in _names(each)[1:])]
+    found = [each for each in machines if any(name.startswith(prefix) for name in unreached.names_of(each)[1:])]
     if len(prefix) < SHORTEST or not found:
         raise _nothing(call, ref, machines)
     if len(found) > 1:
@@ -67,21 +65,16 @@ def _beginning(call: "Call", ref: str, unknown: "NotFound") -> "Machine":
 
 def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
     """Return what to say of a name that leads nowhere: perhaps it was meant for a verb."""
-    from difflib import get_close_matches
-
+    from cmdop_cli import unreached
     from cmdop_cli.catalog import CATALOG, Noun
 
     connect = CATALOG["connect"]
     verbs = list(connect.verbs) if isinstance(connect, Noun) and call.path == ("connect", "to") else []
-    near = next(iter(get_close_matches(ref, [*verbs, *(each.name for each in machines)], n=1)), "list")
+    near = unreached.nearest(ref, [*verbs, *(each.name for each in machines)]) or "list"
     path = "connect" if near in (*verbs, "list") else " ".join(call.path)
     nearest = "" if near == "list" else f"; the nearest is {near}"
     sentence = f"no machine of {call.workspace().label} is called {ref}{nearest}"
     return Failure(ErrorCode.NOT_FOUND, sentence, hint=f"cmdop {path} {near}")
-
-
-def _names(machine: "Machine") -> tuple[str, ...]:
-    return machine.id, machine.hostname.casefold(), machine.name.casefold()
 
 
 def listed(call: "Call") -> "list[Machine]":

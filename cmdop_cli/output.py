@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 )
+_NARROW = 40  # characters that are never folded, and are written without asking how wide the terminal is
 _MARKS_IN_A_ROW = 3  # more combining marks than any living script stacks would paint over other lines
 
 
@@ -303,7 +304,7 @@ class Output:
     def ask(self, question: str) -> None:
         """Print a question on stderr and leave the cursor behind it."""
         if self.stderr is not None:
-            self.stderr.write(safe(question))
+            self.stderr.write(self._for_stderr(safe(question)))
             self.stderr.flush()
 
     def failure(self, failure: Failure) -> None:
@@ -317,13 +318,22 @@ class Output:
             for line in failures.lines(failure):
                 self._error_line(line)
 
+    def _for_stderr(self, line: str) -> str:
+        """Return a line as stderr shows it best: folded at words on a terminal, untouched elsewhere."""
+        if len(line) < _NARROW or not _is_terminal(self.stderr) or self.stderr is None:
+            return line
+        from cmdop_cli import folding
+
+        columns = folding.columns_of(self.stderr)
+        return folding.folded(line, columns) if columns else line
+
     def _error_line(self, text: str, *, exact: bool = False) -> None:
         if self.stderr is None:
             return
         from cmdop_wire.ids import mask
 
         try:
-            self.stderr.write((text if exact else safe(mask(text))) + "\n")
+            self.stderr.write((text if exact else self._for_stderr(safe(mask(text)))) + "\n")
             self.stderr.flush()
         except (OSError, ValueError):  # nobody listens; the exit status still tells
             self._let_go(self.stderr)

@@ -97,8 +97,8 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
     """Run ``work`` on one machine, through our own streams or for one record; the exit status is its own (D-27)."""
     if call.is_dry_run:
         return _planned([machine], work)
-    from cmdop_cli import executing, machine_dialer, machine_names
-    from cmdop_sdk.errors import CMDOPError, NotFound
+    from cmdop_cli import executing, machine_dialer, unreached
+    from cmdop_sdk.errors import CMDOPError
     from cmdop_sdk.stream_state import Notice
 
     def noticed(notice: Notice) -> None:
@@ -116,10 +116,9 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
         return Status(ended.exit_code)
 
     try:
-        ended: Status | Record = call.run(run(), waiting=None)
-        return ended
-    except NotFound as unknown:
-        raise machine_names.named(unknown, machine) from None
+        with unreached.explained(call, machine):
+            ended: Status | Record = call.run(run(), waiting=None)
+            return ended
     except CMDOPError as refused:
         if refused.code == "command_not_found" and len(work.argv) == 1 and " " in work.argv[0]:
             # one word with blanks in it was meant for a shell, as ssh would have had it

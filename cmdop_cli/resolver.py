@@ -175,7 +175,7 @@ def other_workspace(resolution: Resolution, place: Place) -> Failure:
     given_by = resolution.key.given_by if resolution.key else ""
     return usage(
         f"{resolution.detail} says {named}, but the key in {given_by} belongs to {place.label}",
-        hint=f"unset {given_by}" if given_by == environment.API_KEY else "cmdop workspace list",
+        hint=environment.UNSET_KEY if given_by == environment.API_KEY else "cmdop workspace list",
     )
 
 

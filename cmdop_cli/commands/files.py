@@ -1,5 +1,6 @@
 """``cmdop connect get | put``: one file from or to a machine, whole or not at all."""
 
+import shlex
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ COLUMNS = (
     Column("sha256", kind="id"),
 )
 PIPE = "-"
+_ON = ("cmdop", "connect", "exec")
 
 
 @verb(needs="workspace")
@@ -50,7 +52,7 @@ def get(
     if local == PIPE:
         if call.output.is_json:
             raise usage("stdout cannot carry both the file and JSON", hint=f"cmdop connect get {source}")
-        _transferred(call, machine, source, lambda dialer, progress: _to_stdout(call, dialer, machine, path, progress))
+        _transferred(call, machine, path, lambda dialer, progress: _to_stdout(call, dialer, machine, path, progress))
         return None
     to = _kept_at(local, PurePosixPath(path).name)
     if not force and (to.exists() or to.is_symlink()):
@@ -63,7 +65,7 @@ def get(
             dialer, machine, path, to, on_notice=lambda notice: call.note(notice.message), on_progress=progress
         )
 
-    return _record(machine, path, str(to), _transferred(call, machine, source, bring))
+    return _record(machine, path, str(to), _transferred(call, machine, path, bring))
 
 
 @verb(needs="workspace", mutates=True)
@@ -83,7 +85,11 @@ def put(
     call = ctx.call
     machine, path = _place(target, default="" if local == PIPE else Path(local).name)
     if local != PIPE and not Path(local).is_file():
-        raise Failure(ErrorCode.NOT_FOUND, f"there is no file {local} here")
+        here = Path(local)
+        found = "a folder: only files are sent" if here.is_dir() else "no file here"
+        fix = f"tar c {shlex.quote(local)} | cmdop connect put - {shlex.quote(f'{machine}:{here.name}.tar')}"
+        hint = fix if here.is_dir() else f"ls -a {shlex.quote(str(here.parent))}"
+        raise Failure(ErrorCode.NOT_FOUND, f"{local} is {found}", hint=hint)
     if call.is_dry_run:
         size = None if local == PIPE else Path(local).stat().st_size
         fields = {"machine": machine, "path": path, "local": local, "size": size, "sha256": None}
@@ -101,7 +107,7 @@ def put(
             return await file_pipes.from_stdin(dialer, machine, path, on_notice=noticed, on_progress=progress)
         return await transfers.put(dialer, machine, path, Path(local), on_notice=noticed, on_progress=progress)
 
-    return _record(machine, path, local, _transferred(call, machine, target, send))
+    return _record(machine, path, local, _transferred(call, machine, path, send))
 
 
 async def _to_stdout(call: "Call", dialer: "Dialer", machine: str, path: str, progress: "Progress") -> "Transferred":
@@ -113,28 +119,40 @@ async def _to_stdout(call: "Call", dialer: "Dialer", machine: str, path: str, pr
 
 
 def _transferred(
-    call: "Call", machine: str, what: str, move: "Callable[[Dialer, Progress], Awaitable[Transferred]]"
+    call: "Call", machine: str, path: str, move: "Callable[[Dialer, Progress], Awaitable[Transferred]]"
 ) -> "Transferred":
     """Return what ``move`` did, with progress; what is wrong with a local file is no matter of local state."""
-    from cmdop_cli import machine_dialer, machine_names
+    from cmdop_cli import machine_dialer, unreached
     from cmdop_cli.progress import Progress
-    from cmdop_sdk.errors import LocalStateError, NotFound
+    from cmdop_sdk.errors import LocalStateError, MachineRefused
 
-    progress = Progress(what, is_shown=call.output.shows_progress)
+    progress = Progress(f"{machine}:{path}", is_shown=call.output.shows_progress)
 
     async def run() -> "Transferred":
         return await move(await machine_dialer.dialer(call), progress)
 
     try:
-        return call.run(run(), waiting=None)
-    except NotFound as unknown:
-        raise machine_names.named(unknown, machine) from None
+        with unreached.explained(call, machine):
+            return call.run(run(), waiting=None)
+    except MachineRefused as refused:
+        refused.hint = refused.hint or _looking(machine, path, refused.code)
+        raise
     except LocalStateError as wrong:
         if wrong.path is None or str(call.local.root) in wrong.path:
             raise
-        raise Failure(Code.OUTPUT, wrong.message) from None
+        folder = Path(wrong.path).parent
+        look = ["ls", "-ld", str(folder)] if folder.is_dir() else ["mkdir", "-p", str(folder)]
+        raise Failure(Code.OUTPUT, wrong.message, hint=shlex.join(look)) from None
     finally:
         progress.close()
+
+
+def _looking(machine: str, path: str, code: str) -> str:
+    """Return the line that shows what is there instead of ``path``, in the folder that files are relative to."""
+    if code == "not_a_file":
+        return shlex.join([*_ON, machine, "--", "ls", "-la", path])
+    there = "." if code == "outside_root" else str(PurePosixPath(path).parent)
+    return shlex.join([*_ON, machine, "--", "ls", "-la", there])
 
 
 def _place(text: str, default: str = "") -> tuple[str, str]:
@@ -145,7 +163,7 @@ def _place(text: str, default: str = "") -> tuple[str, str]:
     if path == "" or path.endswith("/"):
         path += default
     if path == "" or path.endswith("/"):
-        raise usage(f"{text} names no file")
+        raise usage(f"{text} names no file", hint=shlex.join([*_ON, machine, "--", "ls", "-la", path or "."]))
     return machine, path
 
 

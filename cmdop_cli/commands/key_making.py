@@ -6,7 +6,7 @@ import typer
 
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
-from cmdop_cli.failures import Failure, usage
+from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.results import Column, Record, Secret
 from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, ErrorCode, KeyKind, Scope
 
@@ -34,7 +34,7 @@ def create_key(
         bool, typer.Option("--shared", help="a workspace key: it belongs to nobody and survives who made it")
     ] = False,
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="what the key may do, such as machines:read")
+        list[str] | None, typer.Option("--scope", help="what the key may do; all are in: cmdop help scopes")
     ] = None,
     expires: Annotated[str | None, typer.Option("--expires", help="how long it lives, such as 90d")] = None,
 ) -> Secret | Record:
@@ -109,10 +109,18 @@ def _with_secret(created: "CreatedKey") -> dict[str, object]:
 def _scopes(words: list[str] | None) -> list[str] | None:
     if not words:
         return None
+    from difflib import get_close_matches
+
     scopes = [part.strip() for word in words for part in word.split(",")]
     for each in scopes:
         if each not in tuple(Scope):
-            raise usage(f"there is no scope {each!r}; choose from {', '.join(Scope)}")
+            near = next(iter(get_close_matches(each, tuple(Scope), n=1)), "")
+            raise Failure(
+                Code.USAGE,
+                f"there is no scope {each}",
+                why=f"the nearest is {near}" if near else "",
+                hint="cmdop help scopes",
+            )
     return list(dict.fromkeys(scopes))
 
 

@@ -227,13 +227,10 @@ def affected(machine: "Machine") -> Sequence[str]:
 
 
 def _exactly(call: "Call", ref: str) -> "Machine":
-    from cmdop_cli import machine_names
-    from cmdop_sdk.errors import NotFound
+    from cmdop_cli import unreached
 
-    try:
+    with unreached.explained(call, ref):
         return call.ask(lambda client: client.machines.show(ref))
-    except NotFound as unknown:
-        raise machine_names.named(unknown, ref) from None
 
 
 def _fields(machine: "Machine") -> dict[str, Any]:

@@ -105,6 +105,21 @@ def options() -> Text:
     return Text(help_pages.global_options().splitlines(), "topic")
 
 
+@verb(lenient=True)
+def scopes() -> Text:
+    """What a key may be allowed.
+
+    cmdop help scopes
+    cmdop auth create-key --name deploy --scope machines:read --scope files:write
+    """
+    from cmdop_cli.scope_meanings import meaning
+    from cmdop_wire.vocab import Scope
+
+    items = [{"scope": str(scope), "meaning": meaning(scope)} for scope in Scope]
+    terms = [(str(scope), meaning(scope)) for scope in Scope]
+    return Text(help_pages.section("Scopes", terms).splitlines(), "scope", items)
+
+
 def _filled(text: str) -> list[str]:
     """Return ``text`` in lines of 80 columns; indented paragraphs are tables and stay."""
     lines: list[str] = []

@@ -30,7 +30,8 @@ Person = Annotated[str, typer.Argument(metavar="PERSON", help="an e-mail address
 def members(ctx: Ctx) -> Listing:
     """List the members of the workspace.
 
-    The mark shows who you are.
+    The mark shows who you are. People are added where the server runs, by its operator: cmdop server user create
+    EMAIL --workspace SLUG --role ROLE --token
 
     cmdop workspace members
     cmdop workspace members --workspace=acme --json

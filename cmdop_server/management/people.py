@@ -1,5 +1,7 @@
 """``bootstrap`` and ``user create``: accounts made on the host, through the same services and audit as everywhere."""
 
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -145,4 +147,13 @@ def _print_account(
         if sys.stdout.isatty():
             note("one-time sign-in token, good for ten minutes:")
         answer(token)
-    note(f"next: {next_line}")
+    if token is None or not _is_piped():
+        note(f"next: {next_line}")
+
+
+def _is_piped() -> bool:
+    """Tell whether the token went straight to another program, which is what comes next."""
+    try:
+        return stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False

@@ -57,7 +57,7 @@ def failed(refusal: Refused, *, as_json: bool = False) -> int:
         return status
     note(f"error: {refusal.message}")
     if refusal.hint:
-        note(f"hint: {refusal.hint}")
+        note(f"fix: {refusal.hint}")
     return status
 
 

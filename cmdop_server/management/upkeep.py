@@ -114,7 +114,7 @@ def backup(*, path: str, as_json: bool) -> int:
     config = opening.configuration()
     if config.database is not None:
         note("error: PostgreSQL backs itself up")
-        note(f'hint: pg_dump --format=custom --file={path} "$CMDOP_DATABASE_URL"')
+        note(f'fix: pg_dump --format=custom --file={path} "$CMDOP_DATABASE_URL"')
         return Exit.USAGE
     data_dir.check_dir(config.data_dir)
     source, target = data_dir.database_path(config.data_dir), Path(path).absolute()

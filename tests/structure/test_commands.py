@@ -30,6 +30,7 @@ READING = {
     "connect permissions audit",
     "profile list", "config list", "config get", "config path", "config validate",
     "help exit-codes", "help environment", "help output", "help resolution", "help options",
+    "help scopes",
 }  # fmt: skip
 # They read without their argument and change with it, or begin and end a credential: they check for themselves.
 BOTH = {"mode", "login", "logout", "auth login", "auth logout"}

@@ -1,0 +1,178 @@
+"""What people read when something goes wrong: what, why, and a line to paste. Through the real command line."""
+
+from pathlib import Path
+
+import pytest
+
+from cmdop_cli.folding import folded
+from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, RESERVED_SCOPES, Exit, Scope
+from tests.agents import register
+from tests.cli.signed import plant, sign_in
+from tests.terminal import Cmdop
+from tests.world import World
+
+
+@pytest.fixture
+def owner(cmdop: Cmdop, world: World, tmp_path: Path) -> Cmdop:
+    """Act as the owner of acme, whose machines web-1 and db-1 are registered and have never been online."""
+    for name in ("web-1", "db-1"):
+        register(world, tmp_path / name, name)
+    plant(cmdop, world, "owner", "acme", reach="all")
+    return cmdop.with_(CMDOP_WORKSPACE=world.acme.slug)
+
+
+# -- machines that are not reached ---------------------------------------------------------------------------------
+
+
+MISSPELT = (
+    ("connect exec wbe-1 -- rm wbe-1", Exit.REMOTE, "connect exec web-1 -- rm wbe-1"),
+    ("connect exec --timeout 5s WBE-1 -- true", Exit.REMOTE, "connect exec --timeout 5s web-1 -- true"),
+    ("connect show webb-1", Exit.NOT_FOUND, "connect show web-1"),
+    ("connect observe webb-1", Exit.NOT_FOUND, "connect observe web-1"),
+    ("connect get webb-1:a/b.txt c.txt", Exit.NOT_FOUND, "connect get web-1:a/b.txt c.txt"),
+    ("connect rename webb-1 a", Exit.NOT_FOUND, "connect rename web-1 a"),
+    ("connect remove webb-1 --yes", Exit.NOT_FOUND, "connect show web-1"),  # a yes is for what was named
+)
+
+
+def test_the_nearest_machine_is_named_and_the_line_with_it(owner: Cmdop) -> None:
+    for line, code, fix in MISSPELT:
+        ran = owner.here(*line.split())
+        assert ran.code == code
+        assert "; the nearest is web-1\n" in ran.err
+        assert f"\nfix: cmdop {fix}\n" in ran.err
+
+
+def test_a_name_like_no_other_leads_to_the_list(owner: Cmdop) -> None:
+    ran = owner.here("connect", "exec", "xyz", "--", "true")
+    assert "called xyz\n" in ran.err
+    assert "\nfix: cmdop connect list\n" in ran.err
+
+
+def test_whoever_may_not_list_machines_is_told_the_same_as_before(cmdop: Cmdop, world: World, tmp_path: Path) -> None:
+    register(world, tmp_path / "web-1", "web-1")
+    key = world.key("owner", Scope.COMMANDS_EXECUTE)["text"]
+    ran = cmdop.with_(CMDOP_API_KEY=key, CMDOP_SERVER_URL=world.server.url).here("connect", "exec", "wbe-1", "--", "a")
+    assert ran.code == Exit.REMOTE
+    assert "error: no such machine called wbe-1\n" in ran.err
+    assert "web-1" not in ran.err.replace("wbe-1", "")
+
+
+def test_a_machine_that_is_away_says_since_when_and_what_to_do_there(owner: Cmdop, world: World) -> None:
+    world.server.backstage("tests.cli.test_what_helps:_seen_two_hours_ago", hostname="db-1", slug=world.acme.slug)
+    for line in ("connect exec db-1 -- true", "connect get db-1:x y"):
+        ran = owner.here(*line.split())
+        assert ran.code in (Exit.REMOTE, Exit.UNREACHABLE)
+        assert "error: db-1 is not connected; last seen 20" in ran.err
+        assert ", 2 hours ago\n" in ran.err
+        assert "\nfix: on db-1: cmdop connect start\n" in ran.err
+
+
+def _seen_two_hours_ago(hostname: str, slug: str) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from cmdop_server.machines.models import Machine
+
+    at = datetime.now(UTC) - timedelta(hours=2, minutes=2)
+    Machine.objects.filter(hostname=hostname, workspace__slug=slug).update(last_seen_at=at)
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_here_or_not_here_is_said_with_a_way_on(owner: Cmdop) -> None:
+    (owner.folder / "site").mkdir()
+    (owner.folder / "there.txt").write_text("mine")
+    for line, fix in (
+        ("connect get web-1:a.txt there.txt", "cmdop connect get web-1:a.txt there.txt --force"),
+        ("connect get web-1:logs/", "cmdop connect exec web-1 -- ls -la logs/"),
+        ("connect put nothing.txt web-1:", "ls -a ."),
+        ("connect put site web-1:", "tar c site | cmdop connect put - web-1:site.tar"),
+    ):
+        ran = owner.here(*line.split())
+        assert ran.code != 0
+        assert f"\nfix: {fix}\n" in ran.err, ran
+
+
+# -- long lines ----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_line_is_folded_at_words_on_a_terminal_only(owner: Cmdop) -> None:
+    line = [
+        "workspace",
+        "set-role",
+        "somebody-with-a-long-name@a-long-name.example.org",
+        "admin",
+        "--expect",
+        "elsewhere",
+    ]
+    terminal = owner.on_terminal(*line, width=60)
+    assert terminal.end() == Exit.GUARD
+    piped = owner.here(*line)
+    shown = terminal.text.splitlines()
+    assert len(shown) > len(piped.err.splitlines())
+    said = [each for each in piped.err.splitlines() if not each.startswith("fix: ")]
+    assert any(len(each) > 60 for each in said)
+    for each in said:
+        assert each.split() == next(
+            words for at in range(len(shown)) for end in range(at, len(shown) + 1)
+            if (words := " ".join(shown[at:end]).split()) == each.split()
+        )  # fmt: skip
+
+
+def test_what_is_to_be_pasted_is_never_folded() -> None:
+    fix = "fix: cmdop connect exec web-1 --timeout 30s -- sh -c 'one; two; three'"
+    assert folded(fix, 40) == fix
+    note = "you are signed in now; to act in it from here: cmdop workspace use acme; bye"
+    assert folded(note, 36).splitlines() == [
+        "you are signed in now; to act in it",
+        "  from here:",
+        "  cmdop workspace use acme; bye",
+    ]
+
+
+@pytest.mark.parametrize("columns", [1, 20, 33, 80])
+def test_folding_loses_nothing(columns: int) -> None:
+    text = "  warning: 東京 is a city, and https://a-very-long-name.example.org/with/a/path is none; so what"
+    lines = folded(text, columns).splitlines()
+    assert " ".join(lines).split() == text.split()
+    assert all(line.startswith("  ") for line in lines)
+
+
+# -- keys and scopes -----------------------------------------------------------------------------------------------
+
+
+def test_a_key_in_the_way_is_left_out_of_one_call_or_of_the_shell(cmdop: Cmdop, world: World) -> None:
+    """``CMDOP_API_KEY=K cmdop …`` is set for one line: unsetting it there would help nobody."""
+    sign_in(cmdop, world, "visitor", "globex")
+    here = cmdop.with_(CMDOP_API_KEY=world.key("owner")["text"], CMDOP_SERVER_URL=world.server.url)
+    ran = here.here("workspace", "show", "--workspace", world.globex.slug)
+    assert ran.code == Exit.USAGE
+    line = f"cmdop --no-api-key workspace show --workspace {world.globex.slug}"
+    assert f"fix: {line}; for the whole shell: unset CMDOP_API_KEY\n" in ran.err
+    assert here.here(*line.split()[1:], "-q").ok().out.strip() == world.globex.slug
+
+
+def test_every_scope_has_a_meaning_and_an_unknown_one_leads_to_them(cmdop: Cmdop, owner: Cmdop) -> None:
+    items = {each["scope"]: each["meaning"] for each in cmdop.here("help", "scopes", "--json").ok().json["items"]}
+    assert set(items) == set(Scope)
+    assert {each for each, meaning in items.items() if meaning.startswith("reserved: ")} == RESERVED_SCOPES
+    assert {each for each, meaning in items.items() if "without --scope" in meaning} == set(DEFAULT_KEY_SCOPES)
+    ran = owner.here("auth", "create-key", "--name", "a", "--scope", "machine:read")
+    assert ran.err.splitlines()[:3] == [
+        "error: there is no scope machine:read",
+        "why: the nearest is machines:read",
+        "fix: cmdop help scopes",
+    ]
+
+
+# -- people --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["add-member", "invite", "add"])
+def test_whoever_wants_to_add_a_person_is_told_who_can(cmdop: Cmdop, word: str) -> None:
+    ran = cmdop.here("workspace", word, "bob@example.com", "--role", "guest", "-w", "acme")
+    assert ran.code == Exit.USAGE
+    assert "why: people are added where the server runs" in ran.err
+    assert "fix: cmdop server user create bob@example.com --workspace acme --role guest --token\n" in ran.err
+    assert "cmdop server user create EMAIL" in cmdop.here("workspace", "members", "--help").ok().out
