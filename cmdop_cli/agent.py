@@ -34,6 +34,19 @@ def folder(call: "Call") -> Path:
     return call.local.root / AGENT_FOLDER
 
 
+def own_user() -> str:
+    """Return the OS user that we are, whose rights remote work gets from an agent of ours; never what USER says."""
+    import pwd
+
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def active_workspace(call: "Call") -> dict[str, str] | None:
+    """Return the workspace that the command line's state says is active, which need not be this machine's (D-20)."""
+    place = call.state.choice(call.resolution.profile, call.resolution.mode).active
+    return None if place is None else {"id": place.id or "", "slug": place.slug or ""}
+
+
 def log_path(call: "Call") -> Path:
     """Return where the agent writes what it does."""
     return folder(call) / LOG_FILE

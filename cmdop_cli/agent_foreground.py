@@ -83,7 +83,7 @@ def run(
             tls=here.tls_of(known),
             say=say,
             account=account,
-            active_workspace=_active(call),
+            active_workspace=here.active_workspace(call),
             is_service=is_service,
         )
         serving = asyncio.create_task(serve(agent))
@@ -104,11 +104,6 @@ def run(
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from several
     say("stopped; this machine is offline")
-
-
-def _active(call: "Call") -> dict[str, str] | None:
-    place = call.state.choice(call.resolution.profile, call.resolution.mode).active
-    return None if place is None else {"id": place.id or "", "slug": place.slug or ""}
 
 
 class _OwnDesk:

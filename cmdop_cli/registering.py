@@ -1,7 +1,5 @@
 """How this machine gets into a workspace: asking, refusing to guess, registering, keeping the credential (D-21)."""
 
-import os
-import pwd
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -143,12 +141,11 @@ def _facts(wanted: Wanted, known: "Registration | None") -> "Facts":
 def _confirm(call: "Call", place: Place | None, facts: "Facts", wanted: Wanted) -> None:
     """Show what registering means, and ask; ``--yes`` answers, elsewhere than at a terminal it must be there."""
     where = f"workspace {place.label}" if place is not None else "the workspace of the join token"
-    me = pwd.getpwuid(os.geteuid()).pw_name  # never what USER says: this is the promise that is agreed to
     why = call.resolution.why if place is not None and call.resolution.workspace == place else where
     gate, people = (None, None) if place is None or not call.can_ask else _asked(call, place)
     affects = [
         f"{why} at {call.server.origin}",
-        f"hostname {facts.hostname}, remote work runs as OS user {me}",
+        f"hostname {facts.hostname}, remote work runs as OS user {agent.own_user()}",
         f"gate: {_gate(gate, accepts_bypass=wanted.accept_bypass)}",
         f"may run commands here: {people or f'owners, admins and members of {where}'}, and keys with commands:execute",
     ]

@@ -1,19 +1,18 @@
 """``cmdop connect`` without a machine: this machine's agent, from registering it to reading its log (D-21, D-25)."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmdop_cli import agent
+from cmdop_cli import agent, agent_record
 from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure, usage
 from cmdop_cli.results import Column, Listing, Record
-from cmdop_wire.vocab import ErrorCode, Exit
+from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
-    from cmdop_sdk.local import AgentStatus
 
 APPROVALS = (
     Column("number", kind="number"),
@@ -69,12 +68,11 @@ def run(
     known = settled(call, wanted)
     if isinstance(known, Planned):
         slug = known.workspace.slug if known.workspace is not None else None
-        fields = {**_fields(call, None), "machine": {"hostname": known.hostname}, "workspace": {"slug": slug}}
-        return Record("agent", fields, _SHOWN, identifier="machine.hostname", planned=True, piped=_SHOWN[:5])
+        return agent_record.planned(call, machine={"hostname": known.hostname}, workspace={"slug": slug})
     if call.is_dry_run:
-        return _planned(call)
+        return agent_record.planned(call)
     if detach:
-        return _started(call, agent.start(call))
+        return agent_record.started(call, agent.start(call))
     from cmdop_cli import agent_foreground
 
     call.note(f"{known.hostname} in workspace {known.workspace_slug}; Ctrl-C stops the agent")
@@ -90,11 +88,7 @@ def _runs_already(call: "Call", *, replace: bool, detach: bool) -> Record:
             hint="cmdop connect stop" if replace else "cmdop connect status",
         )
     call.note("an agent runs already on this machine")
-    return status_record(call)
-
-
-def _planned(call: "Call") -> Record:
-    return Record("agent", _fields(call, None), _SHOWN, identifier="machine.hostname", planned=True, piped=_SHOWN[:5])
+    return agent_record.current(call)
 
 
 @verb()
@@ -137,8 +131,8 @@ def start(ctx: Ctx) -> Record:
     agent.registered(call)
     if agent.is_running(call):
         call.note("an agent runs already on this machine")
-        return status_record(call)
-    return _planned(call) if call.is_dry_run else _started(call, agent.start(call))
+        return agent_record.current(call)
+    return agent_record.planned(call) if call.is_dry_run else agent_record.started(call, agent.start(call))
 
 
 @verb(mutates=True)
@@ -182,10 +176,10 @@ def restart(ctx: Ctx) -> Record:
             hint=restart_line(call, is_system=now.run_as is not None),
         )
     if call.is_dry_run:
-        return _planned(call)
+        return agent_record.planned(call)
     if now is not None:
         agent.stop(call)
-    return _started(call, agent.start(call))
+    return agent_record.started(call, agent.start(call))
 
 
 @verb()
@@ -198,79 +192,7 @@ def status(ctx: Ctx) -> Record:
     cmdop connect status
     cmdop connect status --json
     """
-    return status_record(ctx.call)
-
-
-def status_record(call: "Call") -> Record:
-    """Return how this machine's agent is."""
-    now = agent.status(call)
-    if now is not None:
-        return _shown(call, now)
-    if agent.registration(call) is None:
-        call.note("this machine is not registered; to do so: cmdop connect")
-    else:
-        call.note("no agent runs on this machine; to start it: cmdop connect start")
-    return Record(
-        "agent", _fields(call, None), _OFF, identifier="machine.hostname", exit_code=Exit.NOT_FOUND, piped=_SHOWN[:5]
-    )
-
-
-_SHOWN = (
-    Column("running"),
-    Column("machine.hostname", "machine"),
-    Column("workspace.slug", "workspace"),
-    Column("link.up", "link up"),
-    Column("gate.mode", "gate"),
-    Column("machine.name", "name"),
-    Column("machine.id", "id", "id"),
-    Column("active_workspace.slug", "active workspace"),
-    Column("server"),
-    Column("link.problem", "problem"),
-    Column("link.node", "relay node"),
-    Column("gate.problem", "gate problem"),
-    Column("channels", "streams"),
-    Column("versions.agent", "agent version"),
-    Column("versions.server", "server version"),
-    Column("run_as", "runs work as"),
-    Column("pid"),
-    Column("started_at", "since", "time"),
-    Column("log"),
-)
-
-
-# Of an agent that does not run; everything else would be a dash.
-_OFF = tuple(each for each in _SHOWN if each.title in ("RUNNING", "MACHINE", "WORKSPACE", "ACTIVE WORKSPACE", "LOG"))
-
-
-def _started(call: "Call", now: "AgentStatus") -> Record:
-    call.note(f"{now.machine.hostname} is online in workspace {now.workspace.slug}")
-    call.note("to see how it is: cmdop connect status; to stop it: cmdop connect stop")
-    return Record("agent", _fields(call, now), (), identifier="machine.hostname", piped=_SHOWN[:5])
-
-
-def _shown(call: "Call", now: "AgentStatus") -> Record:
-    return Record("agent", _fields(call, now), _SHOWN, identifier="machine.hostname", piped=_SHOWN[:5])
-
-
-def _fields(call: "Call", now: "AgentStatus | None") -> dict[str, Any]:
-    """Return everything that is known of the agent, from itself or, while none runs, from its registration."""
-    from cmdop_cli.version import version
-    from cmdop_sdk.local import AgentStatus
-
-    own = {"running": now is not None, "registered": True, "log": str(agent.log_path(call)), "command_line": version()}
-    if now is not None:
-        return {**own, **{name: getattr(now, name) for name in now.__struct_fields__}}
-    fields: dict[str, Any] = {**own, **dict.fromkeys(AgentStatus.__struct_fields__)}
-    known = agent.registration(call)
-    if known is None:
-        return {**fields, "registered": False}
-    return {
-        **fields,
-        "machine": {"id": known.machine_id, "hostname": known.hostname, "name": known.name},
-        "workspace": {"id": known.workspace_id, "slug": known.workspace_slug},
-        "server": known.server,
-        "directory": str(agent.folder(call)),
-    }
+    return agent_record.current(ctx.call)
 
 
 @verb()

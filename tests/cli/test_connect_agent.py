@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -391,7 +392,9 @@ def test_status_and_help_say_the_same_in_every_form(owner: Cmdop, world: World) 
     assert owner("connect", "status", "-q").ok().out == f"{name}\n"
     assert owner("connect", "status", "--fields", "link.up,gate.mode").ok().out == "true\tdefault\n"
     named = {"machine", "workspace", "active_workspace", "link", "gate", "versions", "server", "log", "pid"}
-    assert set(owner("connect", "status", "--json").json) >= named
+    status = owner("connect", "status", "--json").json
+    assert set(status) >= named
+    assert (status["run_as"], status["works_as"]) == (None, pwd.getpwuid(os.geteuid()).pw_name)
 
 
 @pytest.mark.slow
@@ -471,6 +474,7 @@ def test_nothing_in_the_working_directory_becomes_the_agent(owner: Cmdop, world:
 def test_switching_tells_the_agent_and_moves_no_machine(owner: Cmdop, world: World) -> None:
     hostname, personal = unique("switch"), world["owner"].personal
     assert "no agent runs" in owner("workspace", "switch", personal).ok().err
+    assert owner("connect", "status", "--json").json["active_workspace"]["slug"] == personal
     owner("workspace", "switch", world.acme.slug).ok()
     up(owner, world, hostname)
     script = "echo began; read line; echo got $line"
@@ -717,6 +721,7 @@ def test_running_as_another_user_takes_root_and_draws_a_boundary(owner: Cmdop, w
     assert far(world, owner, hostname, "sh", "-c", "echo $HOME $USER").split()[1] == "nobody"
     file = root(owner) / "agent" / "permissions.yaml"
     assert reaching(world, owner)("connect", "exec", hostname, "--", "cat", str(file)).code == 1
-    assert owner("connect", "status", "--json").ok().json["run_as"] == "nobody"
+    status = owner("connect", "status", "--json").ok().json
+    assert (status["run_as"], status["works_as"]) == ("nobody", "nobody")
     served.send_signal(signal.SIGTERM)
     served.communicate(timeout=30)
