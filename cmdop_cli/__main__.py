@@ -16,6 +16,10 @@ def main() -> "NoReturn":
 
     At once: taking some hundred modules apart is a tenth of the time of a short command, and frees nothing.
     """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from cmdop_cli import closed_streams
+
+        closed_streams.hold()
     status = run()
     try:
         for stream in (sys.stdout, sys.stderr):

@@ -4,10 +4,13 @@ Where the requests come from is the caller's: the agent in this process, or anot
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
+
+from cmdop_cli.readiness import READING, noticed
 
 Say = Callable[[str], None]
 
@@ -37,7 +40,8 @@ class Lines:
         self._fd = sys.stdin.fileno()
         self._typed = b""
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
-        asyncio.get_running_loop().add_reader(self._fd, self._read)
+        self._watching = contextlib.ExitStack()
+        self._watching.enter_context(noticed(self._fd, READING, self._read))
 
     def _read(self) -> None:
         try:
@@ -65,7 +69,7 @@ class Lines:
 
     def close(self) -> None:
         """Read no more."""
-        asyncio.get_running_loop().remove_reader(self._fd)
+        self._watching.close()
 
 
 async def approve(desk: Desk, say: Say, prompt: Say) -> None:

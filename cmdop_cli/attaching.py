@@ -6,7 +6,6 @@ The terminal is put back however it ends, and nothing that is typed waits for th
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -39,7 +38,7 @@ async def operate(dialer: Dialer, machine: str, *, take_over: bool, opened: Open
     session = Terminal(dialer, machine, cols=cols, rows=rows, term=term, take_over=take_over, on_notice=_say)
     async with session:
         opened(session)
-        with _borrowed() as screen, _ended_by_hang_up():
+        with _borrowed() as screen:
             await _first_of(_show(session, screen), _type(session), _follow_size(session, (cols, rows)))
         return session.exit
 
@@ -51,7 +50,7 @@ async def observe(dialer: Dialer, machine: str, *, opened: Opened) -> bool:
         if not is_possible():
             await _show(session, Screen())
             return True
-        with _borrowed() as screen, _ended_by_hang_up():
+        with _borrowed() as screen:
             return await _first_of(_show(session, screen), _watch()) == 0
 
 
@@ -143,18 +142,6 @@ def _borrowed() -> Iterator[Screen]:
             yield screen
         finally:
             _tell(screen.undo() + (b"" if screen.is_at_line_start else b"\r\n"), 1)
-
-
-@contextlib.contextmanager
-def _ended_by_hang_up() -> Iterator[None]:
-    """Let a terminal that goes away end the session cleanly, instead of ending us where we stand."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None, "this runs in a task"
-    loop.add_signal_handler(signal.SIGHUP, task.cancel)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _say(notice: Notice) -> None:

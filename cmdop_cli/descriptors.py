@@ -15,6 +15,7 @@ import termios
 from collections.abc import AsyncIterator
 
 from cmdop_cli.failures import Code, Failure
+from cmdop_cli.readiness import READING, WRITING, ready
 
 PIECE = min(4096, select.PIPE_BUF)  # bytes that a pipe which is ready takes at once, whatever else is in it
 PIPE_SIZE = 256 * 1024
@@ -41,11 +42,11 @@ class Sink:
         left = memoryview(data)
         async with self._writing:
             while left:
-                room = self._room(len(left)) or await self._ready()
+                room = self._room(len(left)) or await self._until_ready()
                 try:
                     left = left[os.write(self._descriptor, left[:room]) :]
                 except BlockingIOError:  # somebody else has made it so
-                    await self._ready()
+                    await self._until_ready()
                 except BrokenPipeError:
                     raise
                 except OSError as error:
@@ -59,43 +60,22 @@ class Sink:
             return self._capacity
         return PIECE if self._poll.poll(0) else 0
 
-    async def _ready(self) -> int:
+    async def _until_ready(self) -> int:
         """Wait until something can be written; return how much."""
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        try:
-            loop.add_writer(self._descriptor, ready.set)
-        except PermissionError:  # no device to wait for: it takes what it is given
-            return PIECE
-        try:
-            await ready.wait()
-        finally:
-            loop.remove_writer(self._descriptor)
+        await ready(self._descriptor, WRITING)
         return PIECE
 
 
 async def pieces(descriptor: int) -> AsyncIterator[bytes]:
-    """Yield what can be read from ``descriptor`` until its end, no more than is asked for."""
-    loop = asyncio.get_running_loop()
-    waits = True
+    """Yield what can be read from ``descriptor`` until its end, as it is asked for; ``Failure`` when it cannot be."""
     while True:
-        ready = asyncio.Event()
         try:
-            if waits:
-                loop.add_reader(descriptor, ready.set)
-        except PermissionError:  # a plain file: it is always ready
-            waits = False
-        if waits:
-            try:
-                await ready.wait()
-            finally:
-                loop.remove_reader(descriptor)
-        try:
+            await ready(descriptor, READING)
             data = os.read(descriptor, READ)
-        except BlockingIOError:
+        except BlockingIOError:  # somebody else has made it so, and taken it
             continue
-        except OSError:  # a folder, a terminal that is not ours: there is nothing to read
-            return
+        except OSError as error:  # closed, a folder, a terminal that is not ours
+            raise Failure(Code.USAGE, f"cannot read standard input: {_reason(error)}") from error
         if not data:
             return
         yield data
@@ -117,4 +97,8 @@ def _unread(pipe: int) -> int:
 
 
 def _undelivered(error: OSError) -> Failure:
-    return Failure(Code.OUTPUT, f"cannot write: {(error.strerror or str(error)).lower()}")
+    return Failure(Code.OUTPUT, f"cannot write: {_reason(error)}")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

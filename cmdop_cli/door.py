@@ -36,7 +36,7 @@ def ask(
 
 
 def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "waiting for the server") -> T:
-    """Run ``work`` to its end. SIGINT and SIGTERM cancel it first, so that connections close and locks are freed.
+    """Run ``work`` to its end. SIGINT, SIGTERM and SIGHUP cancel it first, so connections close and locks are freed.
 
     ``waiting`` is what a terminal is told when it takes a while; ``None`` for streams, which use it themselves.
     """
@@ -65,24 +65,26 @@ def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "wa
 
 @contextlib.contextmanager
 def _terminable(runner: asyncio.Runner) -> Iterator[None]:
-    """Let SIGTERM cancel everything in the runner's loop, as SIGINT does by itself."""
+    """Let SIGTERM, and a terminal that goes away, cancel everything in the runner's loop, as SIGINT does by itself."""
     loop = runner.get_loop()
-    before = signal.getsignal(signal.SIGTERM)
 
     def cancel() -> None:
         for task in asyncio.all_tasks(loop):
             task.cancel()
 
-    try:
-        loop.add_signal_handler(signal.SIGTERM, cancel)
-    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+    with contextlib.ExitStack() as before:
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            found = None if number is None else signal.getsignal(number)
+            if number is None or found is signal.SIG_IGN:  # Windows; or nohup, which wants to see it ignored
+                continue
+            try:
+                loop.add_signal_handler(number, cancel)
+            except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+                continue
+            before.callback(signal.signal, number, found)
+            before.callback(loop.remove_signal_handler, number)
         yield
-        return
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, before)
 
 
 async def _spin(waiting: str) -> None:

@@ -53,8 +53,9 @@ async def _feed(command: RunningCommand) -> None:
     """Send what is on our stdin, and its end; a terminal is left alone, since it may be somebody's shell."""
     with contextlib.suppress(CMDOPError):  # whoever reads the command is told
         if sys.stdin is not None and not sys.stdin.isatty():
-            async for data in pieces(0):
-                await command.send(data)
+            with contextlib.suppress(Failure):  # what cannot be read has nothing in it
+                async for data in pieces(0):
+                    await command.send(data)
         await command.end_input()
 
 

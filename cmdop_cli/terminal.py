@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 
+from cmdop_cli.readiness import READING, noticed
+
 HELP = b"\r\n~.  disconnect    ~~  send ~    ~?  this help    Ctrl-D ends the shell\r\n"
 
 
@@ -79,7 +81,6 @@ def raw(descriptor: int) -> Iterator[None]:
 @contextmanager
 def keyboard(descriptor: int, take: Callable[[bytes], None]) -> Iterator[None]:
     """Call ``take`` in the event loop with what is typed, with ``b""`` when the terminal is gone. Never blocks it."""
-    loop = asyncio.get_running_loop()
 
     def readable() -> None:
         try:
@@ -89,14 +90,11 @@ def keyboard(descriptor: int, take: Callable[[bytes], None]) -> Iterator[None]:
         except OSError:  # EIO: hung up
             data = b""
         if not data:
-            loop.remove_reader(descriptor)
+            stop()
         take(data)
 
-    loop.add_reader(descriptor, readable)
-    try:
+    with noticed(descriptor, READING, readable) as stop:
         yield
-    finally:
-        loop.remove_reader(descriptor)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from cmdop_agent.daemon import Agent, facts
 from cmdop_agent.permissions import Permissions, PermissionsFile
 from cmdop_agent.registration import Registration, RegistrationFile
+from cmdop_cli import loops
 from cmdop_wire.vocab import GateMode
 from tests.world import World
 
@@ -97,7 +98,8 @@ def main(directory: Path, hostname: str) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, agent.stopping.set)
         await agent.run()
 
-    asyncio.run(serve())
+    with asyncio.Runner(loop_factory=loops.fast()) as runner:  # the agent's own
+        runner.run(serve())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from cmdop_agent.daemon import Agent, facts
 from cmdop_agent.permissions import Permissions, PermissionsFile
 from cmdop_agent.registration import RegistrationFile
 from cmdop_agent.rules import Rule
+from cmdop_cli import loops
 from cmdop_cli.agent import tls_of
 from cmdop_wire.vocab import GateMode, Scope
 from tests.agents import Machine, register
@@ -139,4 +140,5 @@ def lines(text: str) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve([Path(folder) for folder in sys.argv[1:]]))
+    with asyncio.Runner(loop_factory=loops.fast()) as runner:  # the agent's own
+        runner.run(serve([Path(folder) for folder in sys.argv[1:]]))

@@ -30,6 +30,7 @@ SLOW = (
     "tests/cli/test_output.py::test_a_hostile_word",
     "tests/cli/test_output.py::test_a_pager",
     "tests/cli/test_output.py::test_a_stdout_of_another",
+    "tests/cli/test_standard_streams.py",
     "tests/cli/test_state.py::test_fifty_switch_at_once",
     "tests/cli/test_state.py::test_killed_anywhere",
     "tests/cli/test_status.py::test_offline",

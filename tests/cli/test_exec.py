@@ -116,7 +116,7 @@ def test_a_time_out_ends_everything_that_was_started(member: Cmdop) -> None:
     until_gone([int(pid) for pid in ran.out.split()])
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_an_interrupt_ends_the_remote_process_group(member: Cmdop, number: signal.Signals, status: int) -> None:
     process = member.start("connect", "exec", "web-1", "--", "sh", "-c", "sleep 1000 & echo $! $$; wait")
     assert process.stdout is not None
