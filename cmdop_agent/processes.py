@@ -223,16 +223,21 @@ class Process:
         hung up on, as when a terminal closes. Of a command it is everything that did not leave its session.
         """
         groups = {self.child.pid, self._foreground()}
-        for job in members_of(self.child.pid) or ():
-            if job.group not in groups:
-                self._signal(job.group, signal.SIGHUP)
-                if self.terminal is None:
-                    groups.add(job.group)
+        hung_up_on = set(groups)
         for number, patience in LADDER:
+            self._hang_up_on_jobs(groups, hung_up_on)
             for group in groups:
                 self._signal(group, number)
             if await self._is_gone(groups, patience):
-                return
+                break
+        self._hang_up_on_jobs(groups, hung_up_on)  # that the shell began in its last moment
+
+    def _hang_up_on_jobs(self, groups: set[int], hung_up_on: set[int]) -> None:
+        for group in {job.group for job in members_of(self.child.pid) or ()} - hung_up_on:
+            hung_up_on.add(group)
+            self._signal(group, signal.SIGHUP)
+            if self.terminal is None:
+                groups.add(group)
 
     async def _is_gone(self, groups: set[int], patience: float) -> bool:
         deadline = monotonic() + patience
@@ -241,7 +246,7 @@ class Process:
                 await self.child.ended.wait()
         while self.child.ended.is_set():
             left = members_of(self.child.pid)
-            if left is not None and not any(member.group in groups for member in left):
+            if left is not None and not any(self.terminal is None or member.group in groups for member in left):
                 return True
             if left is None or monotonic() > deadline:
                 break

@@ -21,6 +21,7 @@ from cmdop_agent.daemon import Agent, facts
 from cmdop_agent.link import Wait
 from cmdop_agent.permissions import Permissions
 from cmdop_agent.registration import Registration
+from cmdop_cli import loops
 from cmdop_wire import frames
 from cmdop_wire.flow import Receiver, Sender
 from cmdop_wire.frames import DATA, LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Frame, Kind
@@ -237,7 +238,8 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         assert left == []
 
-    asyncio.run(whole())
+    with asyncio.Runner(loop_factory=loops.fast()) as runner:  # the agent's own
+        runner.run(whole())
 
 
 @asynccontextmanager

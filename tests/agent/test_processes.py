@@ -337,6 +337,27 @@ def test_a_shell_that_is_hung_up_on_takes_its_jobs_with_it() -> None:
     run(whole)
 
 
+LATE = "trap 'set -m; sleep 1000 & echo pid=$!.; exit' HUP; echo ready; while :; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize("start", [on_pipes, on_terminal])
+def test_a_job_that_begins_when_its_shell_is_hung_up_on_ends_too(start: Callable[..., Process]) -> None:
+    async def whole() -> None:
+        far = Far()
+        process = start(far, "bash", "-c", LATE)
+        async with asyncio.timeout(30):
+            while b"ready" not in far.out:
+                await far.news.wait()
+                far.news.clear()
+        await process.end()
+        for outlet in process.outlets:
+            await outlet.drained()
+        process.release()
+        assert gone([int(bytes(far.out).partition(b"pid=")[2].partition(b".")[0])])
+
+    run(whole)
+
+
 def test_what_was_ignored_by_the_agent_is_not_ignored_by_its_children() -> None:
     async def whole() -> None:
         far = Far()
