@@ -4,7 +4,7 @@ Joining is in ``joining.py``, going to another workspace in ``moving.py``, join 
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -132,13 +132,16 @@ def seeded(machine_id: str) -> None:
             _tell(machine, "machine.seeded", {"gate_mode": machine.gate_mode})
 
 
-def record_gate_event(machine_id: str, body: Mapping[str, Any], *, workspace_id: str | None = None) -> None:
+def record_gate_event(
+    machine_id: str, body: Mapping[str, Any], *, workspace_id: str | None = None, heard_at: datetime | None = None
+) -> None:
     """Write what a machine's gate decided into the log of the workspace in which it did, as told by the machine.
 
-    ``workspace_id`` is where the machine was then, by default where it is; one that is gone tells nothing more.
+    ``workspace_id`` is where its link was when it said so at ``heard_at``, by default where it is now. What it said on
+    that link after it had left belongs into no log, and a machine that is gone tells nothing more.
     """
     event, machine = parse_gate_event(body), _known(machine_id)
-    if machine is None:
+    if machine is None or _had_left(machine, workspace_id, heard_at):
         return
     changes = {
         "operation": event.operation,
@@ -171,6 +174,19 @@ def _tell_now_and_then(machine_id: str, name: str, reason: str) -> None:
     if not audit_queries.events(machine.workspace.public_id, recently, 1).items:
         with transaction.atomic():
             _tell(machine, name, {}, result=EventResult.DENIED, reason=reason)
+
+
+def _had_left(machine: Machine, workspace_id: str | None, at: datetime | None) -> bool:
+    """Tell whether the machine was out of that workspace at that time, by the workspace's own log.
+
+    A machine that is there now needs no answer from the log, so it is exact: what comes from a link is heard first and
+    asked about here later, never the other way round.
+    """
+    if workspace_id in (None, machine.workspace.public_id):
+        return False
+    left = audit_queries.Filters(action="machine.moved", target=machine.public_id)
+    moves = audit_queries.events(workspace_id or "", left, 1).items
+    return not moves or at is None or moves[0].at <= at
 
 
 def _known(machine_id: str) -> Machine | None:

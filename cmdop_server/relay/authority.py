@@ -137,14 +137,14 @@ def begin_execution(
     stream_id: str,
     kind: str,
     opening: dict[str, Any],
-    is_linked: Callable[[str], bool],
+    link_of: Callable[[str, str], object | None],
 ) -> Admitted:
     """Do what ``admit`` does, and write down what is about to run: unwritten it must not (D-30).
 
-    Nothing is written, and ``agent_offline`` raised, when the machine is not ``is_linked``: then nobody is asked.
+    Nothing is written, and ``agent_offline`` raised, when the machine has no link there: then nobody is asked.
     """
     admitted = admit(caller, machine_ref, action)
-    if not is_linked(admitted.machine_id):
+    if link_of(admitted.machine_id, admitted.workspace_id) is None:
         raise offline(admitted.hostname)
     what = executions.Execution(stream_id, admitted.machine_id, kind, opening)
     executions.record_start(caller.actor, what, admitted.hostname)

@@ -99,7 +99,7 @@ class Client:
                 stream_id=stream_id,
                 kind=kind,
                 opening=opening,
-                is_linked=self.hub.links.__contains__,
+                link_of=self.hub.link_of,
             )
         holder = Holder(self.caller.actor, action, self.socket)
         stream = Stream(stream_id, kind, admitted.machine_id, admitted.workspace_id, holder)
@@ -162,7 +162,7 @@ class Client:
         return all(await asyncio.gather(holder.link.probe(), holder.operator.probe()))
 
     def _link_of(self, admitted: Admitted) -> AgentLink:
-        link = self.hub.links.get(admitted.machine_id)
+        link = self.hub.link_of(admitted.machine_id, admitted.workspace_id)
         if link is None:
             raise authority.offline(admitted.hostname)
         return link

@@ -51,6 +51,11 @@ class Hub:
         self._news = asyncio.Event()
         return True
 
+    def link_of(self, machine_id: str, workspace_id: str) -> AgentLink | None:
+        """Return the link of a machine of this workspace; one that it has from where it was before is none."""
+        link = self.links.get(machine_id)
+        return link if link is not None and link.machine.workspace_id == workspace_id else None
+
     async def news(self) -> None:
         """Wait until another machine's link has come up."""
         await self._news.wait()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.db import DataError
+from django.utils import timezone
 
 from cmdop_server.access.errors import Refused
 from cmdop_server.machines import services as machines
@@ -74,7 +75,11 @@ class Records:
 
     def gate_event(self, machine: "Machine", body: dict[str, Any]) -> None:
         """Note what a machine's gate decided."""
-        self._told(machine.id, lambda: machines.record_gate_event(machine.id, body, workspace_id=machine.workspace_id))
+        heard_at = timezone.now()  # it is written a moment later, and the machine may have moved meanwhile
+        self._told(
+            machine.id,
+            lambda: machines.record_gate_event(machine.id, body, workspace_id=machine.workspace_id, heard_at=heard_at),
+        )
 
     def duplicate(self, machine: "Machine") -> None:
         """Note that a credential was used from two places at once (D-5)."""

@@ -42,3 +42,33 @@ def hear_again() -> None:
         cursor.execute(f"DROP TRIGGER IF EXISTS deaf {'' if connection.vendor == 'sqlite' else 'ON audit_event'}")
         if connection.vendor != "sqlite":
             cursor.execute("DROP FUNCTION IF EXISTS deaf()")
+
+
+def move_uncut(bearer: str, machine: str, to: str) -> str:
+    """Move a machine, and keep from the relay that it did: the moment between the commit and the cut, for as long as
+    a test wants. Returns where it is.
+    """
+    from concurrent.futures import Future
+    from unittest import mock
+
+    from cmdop_server.credentials.authenticate import prove
+    from cmdop_server.machines.services import move_machine
+    from cmdop_server.relay.fence import Fence
+
+    made: Future[bool] = Future()
+    made.set_result(True)
+    actor = prove(bearer, address="127.0.0.1", request_id="").actor
+    with mock.patch.object(Fence, "_hand_over", return_value=made):
+        return move_machine(actor, actor.workspace_id or "", machine, to)[0].workspace.slug
+
+
+def cut_moved(machine_id: str) -> int:
+    """Make the cut that was kept back."""
+    from django.conf import settings
+
+    from cmdop_server.access.actor import SYSTEM
+    from cmdop_server.access.effects import MachineMoved
+    from cmdop_server.relay.cuts import CAUSES
+    from cmdop_server.relay.doorway import knock
+
+    return int(knock(settings.DATA_DIR, CAUSES[MachineMoved](MachineMoved(SYSTEM, "", "", machine_id)), 5))

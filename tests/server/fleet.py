@@ -47,9 +47,10 @@ def seeded(machine: str) -> None:
     machines.seeded(machine)
 
 
-def gate_event(machine: str, **body: Any) -> None:
-    """Tell what the machine's gate decided."""
-    machines.record_gate_event(machine, body)
+def gate_event(machine: str, linked_in: str | None = None, heard_ago: float = 0, **body: Any) -> None:
+    """Tell what the machine's gate decided; ``heard_ago`` seconds ago, on its link in the workspace ``linked_in``."""
+    heard_at = timezone.now() - timedelta(seconds=heard_ago)
+    machines.record_gate_event(machine, body, workspace_id=linked_in, heard_at=heard_at)
 
 
 def duplicate(machine: str) -> None:

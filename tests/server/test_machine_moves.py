@@ -64,6 +64,18 @@ def test_a_machine_moves_with_its_credential_and_its_history_stays(world: World,
     assert usage == [0, 1]
 
 
+def test_what_was_heard_before_a_move_is_written_where_it_happened_and_later_words_nowhere(
+    world: World, mover: Api
+) -> None:
+    machine = register(fleet_key(world), "web-1")["machine"]["id"]
+    assert move(mover, world).status_code == 200
+    for ago, request in ((60.0, "before"), (0.0, "after")):
+        fleet(world, "gate_event", machine=machine, linked_in=world.acme.id, heard_ago=ago, request=request)
+    fleet(world, "gate_event", machine=machine, linked_in=world.globex.id, request="there")
+    told = [[each["changes"]["request"] for each in events(world, "gate.*", at)] for at in ("acme", "globex")]
+    assert told == [["before"], ["there"]]
+
+
 def test_moving_to_where_it_is_changes_nothing(world: World, mover: Api) -> None:
     register(fleet_key(world), "web-1")
     for ref in (world.acme.slug, world.acme.id):
