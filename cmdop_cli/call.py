@@ -19,7 +19,6 @@ from cmdop_cli.output import Output, encoded, safe
 from cmdop_cli.resolver import Resolution, Source, resolve
 from cmdop_cli.state import Identity, Place, State
 from cmdop_sdk.errors import LocalStateError
-from cmdop_wire.vocab import ErrorCode, Exit
 
 if TYPE_CHECKING:
     from cmdop_cli.credentials import Server
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from cmdop_sdk.store import Store
 
 T = TypeVar("T")
-# what a fix does in the workspace that failed; pasted without --workspace it would act in the active one
-_THERE = tuple(f"cmdop connect {verb}" for verb in ("list", "show ", "to ", "observe ", "sessions"))
 
 
 class Call:
@@ -46,7 +43,7 @@ class Call:
         self.declared = Declared()
         self.path: tuple[str, ...] = ()
         self._state: State | None = None
-        self._place: Place | None = None
+        self.settled: Place | None = None  # the workspace to act in, once that is beyond doubt
 
     # -- before the command ----------------------------------------------------------------------------------------
 
@@ -86,10 +83,12 @@ class Call:
         if not self.declared.mutates:
             return
         if not self.resolution.is_explicit and self.setting("require_workspace"):
+            from cmdop_cli.explaining import in_workspace
+
             raise Failure(
                 Code.WORKSPACE_REQUIRED,
                 f"a change needs a named workspace, and {place.label} is only {self.resolution.detail}",
-                hint=f"{self.line} --workspace {place.label}",
+                hint=in_workspace(self.line, place.label),
             )
         if self.resolution.source is Source.DEFAULT:
             self.note(f"acting in {place.label}, {self.resolution.detail}; name another with --workspace")
@@ -157,7 +156,7 @@ class Call:
             try:
                 self._state = self.local.state()
             except (Failure, LocalStateError):
-                if not self._has_key:
+                if not self.has_key:
                     raise
                 self._state = State()
         return self._state
@@ -175,12 +174,13 @@ class Call:
         try:
             return self.local.settings().value(name, self.environ).value
         except (Failure, LocalStateError):
-            if not safely and not self._has_key:
+            if not safely and not self.has_key:
                 raise
             return known(name).default
 
     @property
-    def _has_key(self) -> bool:
+    def has_key(self) -> bool:
+        """Tell whether a key was given, by option or by variable; whether it is any good is the resolver's."""
         from_environment = not self.options.no_api_key and bool(self.environ.get(environment.API_KEY))
         return self.options.api_key is not None or from_environment
 
@@ -222,6 +222,15 @@ class Call:
         return None if source is None else asking.key_text(source, self.environ)
 
     @property
+    def resolved(self) -> Resolution | None:
+        """Return the resolver's answer if it was asked for; a failure must not make it be worked out, and fail anew.
+
+        Once a workspace is settled the answer is there again, even if what was written since made it be forgotten.
+        """
+        found = self.__dict__.get("resolution") if self.settled is None else self.resolution
+        return found if isinstance(found, Resolution) else None
+
+    @property
     def identity(self) -> Identity | None:
         """Return who is signed in for the profile and mode, or ``None`` (also with an explicit key)."""
         return self.resolution.identity
@@ -254,7 +263,7 @@ class Call:
 
     def workspace(self) -> Place:
         """Return the workspace to act in, or raise; one question to the server decides where only it can (D-18)."""
-        if self._place is None:
+        if self.settled is None:
             resolution = self.resolution
             if resolution.problem is not None:
                 raise resolution.problem
@@ -263,8 +272,8 @@ class Call:
                 from cmdop_cli.credentials import verified
 
                 place = verified(self, place)
-            self._place = place
-        return self._place
+            self.settled = place
+        return self.settled
 
     # -- acting ----------------------------------------------------------------------------------------------------
 
@@ -324,37 +333,3 @@ class Call:
         if wants_json(self.arguments, self.environ):
             text = encoded({"schema": "cmdop.version.v1", "name": "cmdop", "version": version()}) + "\n"
         Output("table", environ=self.environ).write(text)
-
-    def explain(self, failure: Failure) -> Failure:
-        """Add to ``failure`` in which workspace it happened and why that one, as far as that is known."""
-        if failure.exit_code == Exit.USAGE and not failure.hint:
-            failure.hint = f"cmdop {' '.join(self.path)} --help" if self.path else "cmdop help options"
-        if failure.code in ("invalid_key", ErrorCode.UNAUTHENTICATED) and self._has_key:
-            self._blame_key(failure)
-        if failure.hint == environment.UNSET_KEY:  # which is no help where it was set for this one line
-            rest = self.line.removeprefix("cmdop ")
-            failure.hint = f"cmdop --no-api-key {rest}; for the whole shell: {environment.UNSET_KEY}"
-        resolution = self.__dict__.get("resolution")
-        if not isinstance(resolution, Resolution) or resolution.workspace is None:
-            return failure
-        if failure.code == Code.UNEXPECTED_WORKSPACE and not failure.hint and not self.options.workspace:
-            failure.hint = f"cmdop --workspace {resolution.expected} {self.line.removeprefix('cmdop ')}"
-        place = self._place or resolution.workspace
-        is_named = any(f" {option}" in failure.hint for option in ("--workspace", "-w"))
-        if self.options.workspace and failure.hint.startswith(_THERE) and not is_named:
-            failure.hint += f" --workspace {place.label}"
-        if failure.workspace is None and self.declared.needs == "workspace":
-            failure.workspace = {"id": place.id, "slug": place.slug, "source": str(resolution.source)}
-            if not failure.why and failure.code not in (Code.USAGE, Code.LOCAL_STATE):
-                failure.why = f"workspace {place.label} (from {resolution.source_words})"
-        return failure
-
-    def _blame_key(self, failure: Failure) -> None:
-        """Make ``failure`` name the refused key: nothing else helps while it is in force, a sign-in least of all."""
-        given = environment.API_KEY if self.options.api_key is None else "--api-key"
-        if failure.code == ErrorCode.UNAUTHENTICATED:
-            failure.message = f"the server refuses the key in {given}: revoked, expired, or of another server"
-        if given == environment.API_KEY:
-            failure.hint = environment.UNSET_KEY
-        else:
-            failure.hint = "cmdop auth create-key --name NAME"

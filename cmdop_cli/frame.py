@@ -45,7 +45,9 @@ def _result(arguments: list[str], call: Call) -> Any:
 
 
 def _failed(call: Call, error: BaseException) -> int:
-    failure = call.explain(explained(error))
+    from cmdop_cli.explaining import explain
+
+    failure = explain(call, explained(error))
     is_debugging = call.given.options().debug or call.environ.get(environment.DEBUG, "") not in ("", "0")
     if failure.code == Code.BUG or is_debugging:
         _keep_traceback(call, failure, error)

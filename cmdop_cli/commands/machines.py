@@ -63,6 +63,7 @@ def list_machines(
     cmdop connect list --all-workspaces --json
     """
     from cmdop_cli import machine_names
+    from cmdop_cli.explaining import same_workspace
 
     call = ctx.call
     tags, limit = machine_names.tags_of(tag or ()), call.options.limit
@@ -78,13 +79,12 @@ def list_machines(
     page = call.ask(listed)
     if not (online or tags or page.next):
         machine_names.keep(call, page.items)
-    here = f" --workspace {call.options.workspace}" if call.options.workspace else ""
     return Listing(
         "machine",
         page.items,
         columns=COLUMNS,
         identifier="name",
-        empty=f"no such machines in {call.resolution.why}; bring one in with: cmdop connect{here}",
+        empty=f"no such machines in {call.resolution.why}; bring one in with: {same_workspace(call, 'cmdop connect')}",
         next=page.next,
     )
 

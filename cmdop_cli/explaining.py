@@ -1,0 +1,81 @@
+"""What is added to a failure before it is shown: where it happened and why there, whose key it was, a fix that fits.
+
+How a failure then looks is ``failures.py``'s.
+"""
+
+from typing import TYPE_CHECKING
+
+from cmdop_cli import environment
+from cmdop_cli.failures import Code, Failure
+from cmdop_wire.vocab import ErrorCode, Exit
+
+if TYPE_CHECKING:
+    from cmdop_cli.context import Call
+
+_OPTIONS = ("--workspace", "-w")
+
+
+def explain(call: "Call", failure: Failure) -> Failure:
+    """Add to ``failure`` in which workspace it happened and why that one, as far as that is known; return it."""
+    if failure.exit_code == Exit.USAGE and not failure.hint:
+        failure.hint = f"cmdop {' '.join(call.path)} --help" if call.path else "cmdop help options"
+    if failure.code in ("invalid_key", ErrorCode.UNAUTHENTICATED) and call.has_key:
+        _blame_key(call, failure)
+    if failure.hint == environment.UNSET_KEY:  # which is no help where it was set for this one line
+        rest = call.line.removeprefix("cmdop ")
+        failure.hint = f"cmdop --no-api-key {rest}; for the whole shell: {environment.UNSET_KEY}"
+    resolution = call.resolved
+    if resolution is None or resolution.workspace is None:
+        return failure
+    if failure.code == Code.UNEXPECTED_WORKSPACE and not failure.hint and not call.options.workspace:
+        failure.hint = f"cmdop --workspace {resolution.expected} {call.line.removeprefix('cmdop ')}"
+    if call.declared.needs != "workspace":
+        return failure
+    if call.options.workspace and _acts_in_a_workspace(failure.hint):
+        failure.hint = same_workspace(call, failure.hint)
+    if failure.workspace is None:
+        place = call.settled or resolution.workspace
+        failure.workspace = {"id": place.id, "slug": place.slug, "source": str(resolution.source)}
+        if not failure.why and failure.code not in (Code.USAGE, Code.LOCAL_STATE):
+            failure.why = f"workspace {place.label} (from {resolution.source_words})"
+    return failure
+
+
+def same_workspace(call: "Call", line: str) -> str:
+    """Return ``line`` so that, pasted, it acts in the workspace of ``call``, which perhaps only its own line names."""
+    if not call.options.workspace:
+        return line
+    place = call.settled or call.resolution.workspace
+    return in_workspace(line, call.options.workspace if place is None else place.label)
+
+
+def in_workspace(line: str, ref: str) -> str:
+    """Return ``line`` with ``--workspace``, unless it names one; what stands after two dashes is another program's."""
+    ours, dashes, rest = line.partition(" -- ")
+    if any(word.startswith(_OPTIONS) for word in ours.split()):
+        return line
+    return f"{ours} --workspace {ref}{dashes}{rest}"
+
+
+def _acts_in_a_workspace(line: str) -> bool:
+    """Tell whether ``line`` is one command of ours, and one whose own declaration says that it needs a workspace."""
+    from cmdop_cli.app import load
+    from cmdop_cli.catalog import Verb, row
+    from cmdop_cli.declare import declared
+
+    program, *words = line.partition(" -- ")[0].split() or [""]
+    if program != "cmdop" or "--help" in words or "&&" in words:
+        return False
+    found = next((found for size in (3, 2, 1) if isinstance(found := row(tuple(words[:size])), Verb)), None)
+    return found is not None and declared(load(found.target)).needs == "workspace"
+
+
+def _blame_key(call: "Call", failure: Failure) -> None:
+    """Make ``failure`` name the refused key: nothing else helps while it is in force, a sign-in least of all."""
+    given = environment.API_KEY if call.options.api_key is None else "--api-key"
+    if failure.code == ErrorCode.UNAUTHENTICATED:
+        failure.message = f"the server refuses the key in {given}: revoked, expired, or of another server"
+    if given == environment.API_KEY:
+        failure.hint = environment.UNSET_KEY
+    else:
+        failure.hint = "cmdop auth create-key --name NAME"
