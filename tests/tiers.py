@@ -75,6 +75,7 @@ SLOW = (
     "tests/server/test_races.py",
     "tests/server/test_refusals.py",
     "tests/server/test_restoring.py",
+    "tests/server/test_schema.py::test_a_new_database",
     "tests/server/test_serving.py",
     "tests/server/test_sessions_history.py",
     "tests/structure/test_house.py::test_generated_documents",  # make check does the same
