@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
 from filelock import FileLock
 
 from cmdop_server import stamp
@@ -137,8 +138,9 @@ def create(migrations: Names) -> None:
     They lead to the same tables by thirty steps that take half a second; ``tests/server/test_schema.py`` compares.
     """
     recorder = MigrationRecorder(connection)
+    models: list[type[Model]] = [*apps.get_models(), recorder.Migration]
     with connection.schema_editor() as editor:
-        for model in (*apps.get_models(), recorder.Migration):
+        for model in models:
             if model._meta.can_migrate(connection):
                 editor.create_model(model)
         for app, name in sorted(migrations):

@@ -28,7 +28,7 @@ def test_a_new_database_is_what_the_migrations_lead_to(new_database: Callable[[]
     migrated = filled("migrate", tmp_path / "migrated", new_database())
     assert created.keys() == migrated.keys()
     assert len(created["migrations"]) > 20
-    # Django's own migrations give the keys of one of its tables, which nothing here uses, another width than its models.
+    # Django's own migrations give the keys of one of its tables another width than its models do; nothing here uses it.
     unused = {"auth_group_permissions"}
     different = {name for name, expected in migrated.items() if created[name] != expected}
     assert different <= unused
