@@ -98,6 +98,14 @@ def test_the_layout_page_names_everything_at_the_top_and_every_server_app() -> N
     assert {name for name in top | {app.split("/")[1] for app in apps} if name not in page} == set()
 
 
+def test_the_layout_page_names_no_module_of_the_command_line_that_is_gone() -> None:
+    table = text_of("docs/layout.md").partition("## Where in the command line\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z_]+)`", table)) - {"cmdop_cli"}
+    there = {Path(name).stem for name in tracked() if re.fullmatch(r"cmdop_cli/\w+\.py", name)}
+    assert named
+    assert named - there == set()
+
+
 def test_every_variable_that_the_code_reads_is_documented() -> None:
     pages = text_of("docs/operations.md") + text_of("docs/reference/cli.md")
     read = {
