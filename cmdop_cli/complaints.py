@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperArgument
 
-from cmdop_cli.catalog import PROGRAM, Noun, row
+from cmdop_cli.catalog import CATALOG, PROGRAM, Noun, row
 from cmdop_cli.command_pages import argument_name, option_term, usage_line
 from cmdop_cli.failures import Code, Failure
 from cmdop_cli.options import SPELLED
@@ -92,13 +92,16 @@ def _unknown_option(path: str, option: str, context: Any, call: "Call") -> Failu
     from difflib import get_close_matches
 
     known = {each for parameter in (context.command.params if context else ()) for each in parameter.opts}
+    if path == f"{PROGRAM} connect to":  # a misspelt option of the agent made its value look like a machine
+        connect = CATALOG["connect"]
+        known |= connect.valued if isinstance(connect, Noun) else set()
     names = {each.lstrip("-"): each for each in (*SPELLED, *known) if each.startswith("--")}
     near = [names[each] for each in get_close_matches(option.lstrip("-"), names, n=1, cutoff=0.65)]
     if path == f"{PROGRAM} connect exec" and "--" not in call.arguments and not near:
         from cmdop_cli.reaching import without_dashes
 
         return without_dashes(call.arguments)
-    if not near or near == ["--yes"]:
+    if not near or near[0] in ("--yes", "--help"):
         return Failure(Code.USAGE, f"there is no option {option} of {path}", hint=f"{path} --help")
     line = [_respelled(word, option, near[0]) for word in call.arguments]
     return Failure(

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cmdop_cli.folding import broken
 from cmdop_cli.output import pick, safe, width
 from cmdop_cli.results import Column
 
@@ -21,14 +22,18 @@ def table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]], *, bold
     return "".join(f"{line}\n" for line in lines)
 
 
-def record_lines(columns: Sequence[Column], fields: Mapping[str, Any]) -> str:
-    """Return one object as ``name  value`` lines."""
+def record_lines(columns: Sequence[Column], fields: Mapping[str, Any], *, is_terminal: bool = False) -> str:
+    """Return one object as ``name  value`` lines; on a terminal long values go on below themselves."""
     names = [column.title.lower() for column in columns]
     size = max((len(name) for name in names), default=0)
-    lines = (
-        f"{name:<{size}}{_GAP}{shown(column, pick(fields, column.name))}"
-        for name, column in zip(names, columns, strict=True)
-    )
+    room = shutil.get_terminal_size().columns - size - len(_GAP) if is_terminal else 0
+    lines = []
+    for name, column in zip(names, columns, strict=True):
+        value = shown(column, pick(fields, column.name))
+        folded = broken(value, room) if is_terminal and width(value) > room else [value]
+        lines += [
+            f"{each:<{size}}{_GAP}{part}" for each, part in zip([name, *[""] * len(folded)], folded, strict=False)
+        ]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 

@@ -28,12 +28,18 @@ def folded(line: str, columns: int) -> str:
         return line
     text = line.lstrip(" ")
     indent = " " * (len(line) - len(text))
+    glued = _COMMAND.sub(lambda found: found[0].rstrip().replace(" ", _GAP), text)
+    lines = broken(glued, columns - len(indent), hanging=2)
+    return f"\n{indent}  ".join([indent + lines[0], *lines[1:]]).replace(_GAP, " ")
+
+
+def broken(text: str, columns: int, *, hanging: int = 0) -> list[str]:
+    """Return ``text`` broken at blanks into lines of at most ``columns`` cells, ``hanging`` less after the first."""
     lines = [""]
-    for word in _COMMAND.sub(lambda found: found[0].rstrip().replace(" ", _GAP), text).split(" "):
+    for word in text.split(" "):
         begun = f"{lines[-1]} {word}" if lines[-1] else word
-        room = columns - len(indent) - 2 * (len(lines) > 1)
-        if lines[-1] and width(begun) > room:
+        if lines[-1] and width(begun) > columns - hanging * (len(lines) > 1):
             lines.append(word)
         else:
             lines[-1] = begun
-    return f"\n{indent}  ".join([indent + lines[0], *lines[1:]]).replace(_GAP, " ")
+    return lines

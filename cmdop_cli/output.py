@@ -227,13 +227,18 @@ class Output:
         else:
             from cmdop_cli.drawing import record_lines
 
-            self.write(record_lines(columns, fields))
+            self.write(record_lines(columns, fields, is_terminal=self.is_terminal))
 
     def _secret(self, result: Secret) -> None:
         try:
             self._secret_once(result)
         except BrokenPipeError:
-            raise Failure(Code.OUTPUT, "nobody read the secret, and it cannot be shown again") from None
+            lost = "nobody read the secret, and it cannot be shown again"
+            raise Failure(Code.OUTPUT, lost, hint=result.undo) from None
+        except Failure as unwritten:
+            unwritten.message += "; the secret is lost with it, and cannot be shown again"
+            unwritten.hint = result.undo
+            raise
 
     def _secret_once(self, result: Secret) -> None:
         fields = plain(result.fields)
@@ -245,7 +250,8 @@ class Output:
             from cmdop_cli.drawing import boxed, record_lines
 
             rest = {name: value for name, value in fields.items() if name != result.secret}
-            self.write(record_lines(result.columns or [Column(name) for name in rest], rest))
+            columns = result.columns or [Column(name) for name in rest]
+            self.write(record_lines(columns, rest, is_terminal=True))
             self.write(boxed(text, unicode="utf" in (getattr(self.stdout, "encoding", "") or "").lower()))
             self.note("shown once: it cannot be read again")
         else:

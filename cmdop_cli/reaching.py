@@ -11,6 +11,7 @@ from cmdop_wire.vocab import ErrorCode
 if TYPE_CHECKING:
     from cmdop_cli.call import Call
     from cmdop_cli.executing import Work
+    from cmdop_sdk.errors import SessionConflict, StreamClosed
 
 TIMEOUT = "30s"
 
@@ -54,7 +55,7 @@ def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
     """Join this terminal to a new session on ``machine`` (D-26); the exit status is the shell's."""
     from cmdop_cli import attaching, machine_dialer, machine_names
     from cmdop_sdk.attached import Terminal
-    from cmdop_sdk.errors import SessionConflict
+    from cmdop_sdk.errors import SessionConflict, StreamClosed
     from cmdop_wire.exits import Exit
 
     def opened(_: Terminal) -> None:
@@ -67,7 +68,10 @@ def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
     try:
         ended = machine_names.understood(call, machine, lambda ref: call.run(operate(ref), waiting=None))
     except SessionConflict as held:
-        held.message += "; an owner or admin may add --take-over"
+        _say_whose(call, held)
+        raise
+    except StreamClosed as closed:
+        _lead_on(closed, call.line, machine)
         raise
     if ended is None:
         call.note(f"disconnected from {machine}")
@@ -80,6 +84,7 @@ def observed(call: "Call", machine: str) -> Status:
     """Show the session on ``machine`` until it ends or the person leaves; nothing that is typed goes there (D-26)."""
     from cmdop_cli import attaching, machine_dialer, machine_names
     from cmdop_sdk.attached import Terminal
+    from cmdop_sdk.errors import StreamClosed
 
     def opened(session: Terminal) -> None:
         leave = "; Ctrl-C, q or ~. leaves" if attaching.is_possible() else ""
@@ -88,9 +93,31 @@ def observed(call: "Call", machine: str) -> Status:
     async def observe(ref: str) -> bool:
         return await attaching.observe(await machine_dialer.dialer(call), ref, opened=opened)
 
-    has_ended = machine_names.understood(call, machine, lambda ref: call.run(observe(ref), waiting=None))
+    try:
+        has_ended = machine_names.understood(call, machine, lambda ref: call.run(observe(ref), waiting=None))
+    except StreamClosed as closed:
+        _lead_on(closed, call.line, machine)
+        raise
     call.note(f"the session on {machine} has ended" if has_ended else f"no longer watching {machine}")
     return Status()
+
+
+def _say_whose(call: "Call", held: "SessionConflict") -> None:
+    """Make a conflict say what there is to do: with a session of one's own, another thing than with somebody else's."""
+    session, mine = held.details.get("session_id"), call.identity is not None and call.identity.email
+    if session and mine and held.details.get("holder") == mine:
+        held.message += ": that is you, from elsewhere"
+        there = ["--workspace", call.options.workspace] if call.options.workspace else []
+        held.hint = f"{shlex.join(['cmdop', 'connect', 'end', str(session), *there])} && {call.line}"
+    else:
+        held.message += "; an owner or admin may add --take-over"
+
+
+def _lead_on(closed: "StreamClosed", line: str, machine: str) -> None:
+    """Name a next step where a session was closed: to watch whoever has it now, or the same line again."""
+    if closed.reason == "taken_over":
+        closed.hint = shlex.join(["cmdop", "connect", "observe", machine])
+    closed.hint = closed.hint or line
 
 
 def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
@@ -98,7 +125,7 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
     if call.is_dry_run:
         return _planned([machine], work)
     from cmdop_cli import executing, machine_dialer, unreached
-    from cmdop_sdk.errors import CMDOPError
+    from cmdop_sdk.errors import CMDOPError, StreamClosed
     from cmdop_sdk.stream_state import Notice
 
     def noticed(notice: Notice) -> None:
@@ -119,6 +146,11 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
         with unreached.explained(call, machine):
             ended: Status | Record = call.run(run(), waiting=None)
             return ended
+    except StreamClosed as closed:
+        if not closed.hint:  # to run it again is up to whoever knows what it does
+            closed.message += "; it may have run to its end"
+            closed.hint = "cmdop audit list"
+        raise
     except CMDOPError as refused:
         if refused.code == "command_not_found" and len(work.argv) == 1 and " " in work.argv[0]:
             # one word with blanks in it was meant for a shell, as ssh would have had it

@@ -71,6 +71,7 @@ class Secret(NamedTuple):
     fields: "Any"
     secret: str = "secret"  # noqa: S105 - the name of a field
     columns: Sequence[Column] | None = None
+    undo: str = ""  # the line that ends what was made, should the secret reach nobody
     exit_code: int = 0
 
 

@@ -50,7 +50,14 @@ class Setting(NamedTuple):
         message = f"{name} must be {self.wanted}{_NOT_THERE.get(word, '')}"
         if name == self.variable:
             raise Failure(Code.LOCAL_STATE, message, hint=f"unset {name}")
-        raise usage(message, hint="cmdop config list --show-origin")
+        raise usage(message, hint=f"cmdop config set {name} {self._meant_by(word)}")
+
+    def _meant_by(self, word: str) -> str:
+        from difflib import get_close_matches
+
+        if self.choices:
+            return next(iter(get_close_matches(word, self.choices, n=1)), self.choices[0])
+        return "true" if self.kind is bool else str(self.default or "VALUE")
 
 
 SETTINGS = {

@@ -16,11 +16,12 @@ from cmdop_wire.ids import is_id, is_slug
 from cmdop_wire.vocab import ErrorCode, Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cmdop_cli.context import Call
     from cmdop_cli.state_draft import Draft
     from cmdop_sdk.auth import TokenPair
+    from cmdop_sdk.errors import CMDOPError
     from cmdop_sdk.models import DeviceCode, Workspace
     from cmdop_sdk.resources.sign_in import SignedIn
     from cmdop_sdk.token_files import StoredToken
@@ -120,12 +121,26 @@ def _signed(call: "Call", pin: str | None, *, opens_browser: bool, by_token: boo
                 return await client.sign_in.with_token(Secret(text), workspace=hint, client=name)
             device = await client.sign_in.start(name, workspace=hint)
             _show(call, device, opens_browser=opens_browser)
-            return await client.sign_in.wait(device)
+            return await client.sign_in.wait(device, away=_said_once(call))
 
     signed = call.run(work(), waiting="signing in" if by_token else "waiting for the approval")
     if hint is not None and hint not in (signed.workspace.id, signed.workspace.slug):
         call.warn(f"{hint} was asked for, but the approval is for {signed.workspace.slug}")
     return signed
+
+
+def _said_once(call: "Call") -> "Callable[[CMDOPError], None]":
+    """Return what tells the person, the first time only, that the server does not answer while they approve."""
+    told: list[CMDOPError] = []
+
+    def away(failure: "CMDOPError") -> None:
+        if not told:
+            told.append(failure)
+            if call.output.shows_progress:
+                call.note("", now=True)  # the line where it says what is waited for stays as it is
+            call.note(f"{failure.message}; asking on until the code ends, Ctrl-C gives up", now=True)
+
+    return away
 
 
 def client_name() -> str:

@@ -70,5 +70,5 @@ def _not_a_server(url: str) -> InvalidRequest:
     # A user name or a query may hold a password, so the text is not repeated once it has either.
     shown = "this" if "@" in url or "?" in url else repr(url[:200])
     return InvalidRequest(
-        f"{shown} is not a server address: scheme, host and port are expected", hint="https://cmdop.example:8443"
+        f"{shown} is not a server address: scheme, host and port are expected, such as https://cmdop.example:8443"
     )

@@ -55,6 +55,9 @@ def get(
         _transferred(call, machine, path, lambda dialer, progress: _to_stdout(call, dialer, machine, path, progress))
         return None
     to = _kept_at(local, PurePosixPath(path).name)
+    if to.exists() and not to.is_file():  # a device or a pipe would be replaced by a file, and nobody wants that
+        line = shlex.join(["cmdop", "connect", "get", source, PIPE])
+        raise usage(f"{to} is no plain file, and stays what it is", hint=f"{line} > {shlex.quote(str(to))}")
     if not force and (to.exists() or to.is_symlink()):
         raise Failure(Code.CONFIRMATION_REQUIRED, f"{to} is there already", hint=f"{call.line} --force")
 

@@ -62,7 +62,7 @@ def create(
     created = call.ask(lambda client: _created(call, client, name, int(life.total_seconds())))
     fields = {field: getattr(created, field) for field in created.__struct_fields__}
     shown = {**fields, "secret": created.secret.reveal() if created.secret else None}
-    return Secret("join_token", shown, columns=COLUMNS[:5])
+    return Secret("join_token", shown, columns=COLUMNS[:5], undo=f"cmdop connect join-token revoke {created.id}")
 
 
 async def _created(call: "Call", client: "AsyncCMDOPClient", name: str, seconds: int) -> "CreatedJoinToken":

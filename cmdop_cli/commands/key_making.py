@@ -57,7 +57,7 @@ def create_key(
         return _planned(name, kind, scopes, lifetime)
     created = call.ask(lambda client: _created(call, client, name, kind, scopes, lifetime))
     call.note(f"created {kind} key {created.name} ({created.prefix}…)")
-    return Secret("key", _with_secret(created), columns=_shown(created))
+    return Secret("key", _with_secret(created), columns=_shown(created), undo=f"cmdop auth revoke-key {created.id}")
 
 
 def _planned(name: str, kind: KeyKind, scopes: list[str] | None, lifetime: int | None) -> Record:

@@ -44,11 +44,18 @@ class SignInResource:
         """Ask once whether the grant was approved; ``GrantError`` with ``transient`` means to ask again later."""
         return await self._grant({"grant_type": GRANT_DEVICE_CODE, "device_code": device_code.reveal()})
 
-    async def wait(self, device: DeviceCode, *, waiting: Callable[[float], None] | None = None) -> SignedIn:
+    async def wait(
+        self,
+        device: DeviceCode,
+        *,
+        waiting: Callable[[float], None] | None = None,
+        away: Callable[[CMDOPError], None] | None = None,
+    ) -> SignedIn:
         """Poll until a person has answered, and return the sign-in or raise ``GrantError`` (denied, expired).
 
         The gap is the server's and grows with every ``slow_down``; a server that is out of reach for a moment is
-        asked again. ``waiting`` is told the seconds that remain before each gap.
+        asked again. ``waiting`` is told the seconds that remain before each gap, ``away`` why the server gave no
+        answer, each time.
         """
         gap = min(max(device.interval, POLL_FASTEST), POLL_SLOWEST)
         deadline = time.monotonic() + device.expires_in
@@ -61,6 +68,8 @@ class SignInResource:
             except CMDOPError as failure:
                 if not failure.transient:
                     raise
+                if away is not None and failure.code not in (ErrorCode.SLOW_DOWN, ErrorCode.AUTHORIZATION_PENDING):
+                    away(failure)
                 if failure.code == ErrorCode.SLOW_DOWN:
                     gap += SLOWER
                 asked = failure.details.get("interval", failure.details.get("retry_after"))

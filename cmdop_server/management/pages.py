@@ -15,6 +15,7 @@ from cmdop_wire.vocab import Exit
 
 WIDTH = 80
 _NO_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+_NO_OPTION = re.compile(r"unrecognized arguments: (-[^\s=]+)")
 _COMPLAINTS = (
     (_NO_COMMAND, "{0} is no command of {prog}"),
     (re.compile(r"argument (\S+): invalid choice: .* \(choose from (.*)\)", re.DOTALL), "{0} is one of {1}"),
@@ -74,6 +75,10 @@ class Parser(argparse.ArgumentParser):
             if found := pattern.match(message):
                 said = ours.format(*(each.replace("'", "") for each in found.groups()), prog=self.prog)
                 break
+        if found := _NO_OPTION.match(message):
+            known = [name for each in self._actions for name in each.option_strings if name.startswith("--")]
+            near = [each for each in get_close_matches(found[1], known, n=1) if each != "--help"]
+            said = f"there is no option {found[1]} of {self.prog}" + (f"; the nearest is {near[0]}" if near else "")
         if found := _NO_COMMAND.match(message):
             near = get_close_matches(found[1], found[2].replace("'", "").split(", "), n=1)
             fix = f"{self.prog} {near[0]} --help" if near else fix

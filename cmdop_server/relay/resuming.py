@@ -56,4 +56,4 @@ async def _restored(hub: Hub, caller: Caller, stream_id: str, secret: str, recei
 
 
 def _ended() -> Refused:
-    return Refused(ErrorCode.GONE, "this stream has ended", hint="open a new one")
+    return Refused(ErrorCode.GONE, "it has ended meanwhile")

@@ -135,7 +135,7 @@ def machine_to_resume(actor: Actor, session_id: str, secret: str) -> str:
         or (session.sign_in_id or session.credential_id) != (actor.sign_in_id or actor.credential_id)
         or not hmac.compare_digest(session.resume_hash, keyed_hash(secret))
     ):
-        raise Refused(ErrorCode.GONE, "this session has ended", hint="open a new one")
+        raise Refused(ErrorCode.GONE, "it has ended meanwhile")
     return session.machine_id_then
 
 

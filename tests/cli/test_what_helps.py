@@ -1,5 +1,6 @@
 """What people read when something goes wrong: what, why, and a line to paste. Through the real command line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,31 @@ def test_what_is_here_or_not_here_is_said_with_a_way_on(owner: Cmdop) -> None:
         assert f"\nfix: {fix}\n" in ran.err, ran
 
 
+def test_what_is_no_plain_file_here_is_never_replaced(owner: Cmdop) -> None:
+    """Whoever may write to a folder of devices could otherwise make a file of one, with --force."""
+    pipe = owner.folder / "pipe"
+    os.mkfifo(pipe)
+    for line in ("connect get web-1:a.txt pipe", "connect get web-1:a.txt pipe --force"):
+        ran = owner.here(*line.split())
+        assert ran.code == Exit.USAGE
+        assert "error: pipe is no plain file, and stays what it is\n" in ran.err
+        assert "fix: cmdop connect get web-1:a.txt - > pipe\n" in ran.err
+    assert pipe.is_fifo()
+
+
+def test_a_secret_that_reached_nobody_is_taken_back_with_the_fix(owner: Cmdop) -> None:
+    for line in ("auth create-key --name lost", "connect join-token create --name lost"):
+        with open("/dev/full", "w") as full:
+            process = owner.start(*line.split(), stdout=full)
+            with process:
+                said = process.communicate(timeout=60)[1]
+        assert process.returncode == Exit.BUG
+        assert "; the secret is lost with it, and cannot be shown again\n" in said
+        fix = said.partition("fix: cmdop ")[2].splitlines()[0]
+        owner.here(*fix.split(), "--yes").ok()
+    assert owner.here("auth", "list-keys").ok().out == ""
+
+
 # -- long lines ----------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +155,17 @@ def test_what_is_to_be_pasted_is_never_folded() -> None:
         "  from here:",
         "  cmdop workspace use acme; bye",
     ]
+
+
+def test_a_long_value_goes_on_below_itself(owner: Cmdop) -> None:
+    terminal = owner.on_terminal("connect", "show", "web-1", width=60)
+    assert terminal.end() == 0
+    shown = terminal.text.splitlines()
+    start = next(place for place, line in enumerate(shown) if line.startswith("you may "))
+    assert len(shown) > start + 1
+    assert all(line.startswith(" " * 12) for line in shown[start + 1 :])
+    actions = [each.rstrip(",") for each in " ".join(shown[start:]).split()[2:]]
+    assert actions == owner.here("connect", "show", "web-1", "--json").json["authorized_actions"]
 
 
 @pytest.mark.parametrize("columns", [1, 20, 33, 80])
@@ -176,3 +213,36 @@ def test_whoever_wants_to_add_a_person_is_told_who_can(cmdop: Cmdop, word: str) 
     assert "why: people are added where the server runs" in ran.err
     assert "fix: cmdop server user create bob@example.com --workspace acme --role guest --token\n" in ran.err
     assert "cmdop server user create EMAIL" in cmdop.here("workspace", "members", "--help").ok().out
+
+
+# -- misspelt ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("connect --hostnam x", "fix: cmdop connect --hostname x\n"),
+        ("connect --join-tokn - --yes", "fix: cmdop connect --join-token - --yes\n"),
+        ("completion --shell bash", "fix: cmdop completion --help\n"),
+        ("config set output tabel", "fix: cmdop config set output table\n"),
+        ("config set color maybe", "fix: cmdop config set color true\n"),
+        ("login --server nonsense", "such as https://cmdop.example:8443\nfix: cmdop login --help\n"),
+    ],
+)
+def test_what_was_misspelt_is_put_right(cmdop: Cmdop, line: str, said: str) -> None:
+    ran = cmdop.here(*line.split())
+    assert ran.code == Exit.USAGE
+    assert said in ran.err
+
+
+def test_the_server_s_own_line_names_the_nearest_option(capsys: pytest.CaptureFixture[str]) -> None:
+    from cmdop_server.__main__ import Grammar
+
+    for line, said in (
+        ("start --prot 1", "there is no option --prot of cmdop server start; the nearest is --port"),
+        ("start --prot=1", "there is no option --prot of cmdop server start; the nearest is --port"),
+        ("user create a@b.example --xyz", "there is no option --xyz of cmdop server user create"),
+    ):
+        with pytest.raises(SystemExit):
+            Grammar().read(line.split())
+        assert f"error: {said}\n" in capsys.readouterr().err
