@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -130,13 +131,35 @@ class Cmdop:
         return self("login", "--server", url, "--token", "-", *arguments, stdin=token + "\n").ok()
 
 
+class Screen(pyte.Screen):
+    """pyte's screen, and the second one that full-screen programs draw on and leave again (DECSET 1049)."""
+
+    def set_mode(self, *modes: int, **how: Any) -> None:
+        """Switch modes on; to enter the second screen keeps the first."""
+        super().set_mode(*modes, **how)
+        if how.get("private") and 1049 in modes:
+            self._first = deepcopy((self.buffer, self.cursor))
+            self.erase_in_display(2)
+
+    def reset_mode(self, *modes: int, **how: Any) -> None:
+        """Switch modes off; to leave the second screen shows the first again."""
+        super().reset_mode(*modes, **how)
+        if how.get("private") and 1049 in modes:
+            self.buffer, self.cursor = self._first
+            self.dirty.update(range(self.lines))
+
+    def has(self, private_mode: int) -> bool:
+        """Tell whether a private mode is on."""
+        return private_mode << 5 in self.mode  # how pyte keeps them apart from the others
+
+
 class Terminal:
     """A process on a pseudo-terminal with a screen that shows what a person would see."""
 
     def __init__(
         self, command: Sequence[str], environ: Mapping[str, str], folder: Path, width: int = WIDTH, height: int = HEIGHT
     ) -> None:
-        self.screen = pyte.Screen(width, height)
+        self.screen = Screen(width, height)
         self.written = b""  # everything it wrote, byte for byte
         self._stream = pyte.ByteStream(self.screen)
         self._terminal, theirs = pty.openpty()

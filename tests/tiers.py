@@ -25,6 +25,7 @@ SLOW = (
     "tests/cli/test_connect_reach.py",
     "tests/cli/test_exec.py",
     "tests/cli/test_fast_path.py::test_both_say_the_same",
+    "tests/cli/test_full_screen.py",
     "tests/cli/test_key_and_name.py::test_use_without_the_server",
     "tests/cli/test_login.py",
     "tests/cli/test_output.py::test_a_hostile_word",

@@ -1,9 +1,7 @@
 """``cmdop connect M`` and ``connect observe`` on real terminals: what is typed, what is shown, how it ends (D-26)."""
 
-import fcntl
 import os
 import signal
-import struct
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,63 +11,17 @@ import pytest
 
 from cmdop_wire.frames import LIMITS
 from cmdop_wire.vocab import Exit
+from tests.cli.attached import PROMPT, child_of, resize, run, settled
 from tests.cli.signed import plant
 from tests.fleet import EVERYTHING, Fleet, new_fleet, unique
-from tests.processes import Server, stop
+from tests.processes import Server
 from tests.terminal import COMMAND, Cmdop, Terminal, eventually
 from tests.world import make_world
-
-PROMPT = "ready> "
-SET_PROMPT = f"PS1='{PROMPT}'; clear\r"
-
-
-@pytest.fixture
-def member(cmdop: Cmdop, fleet: Fleet) -> Cmdop:
-    """The command line of a member of acme with a key."""
-    return cmdop.with_(**fleet.as_("member"))
-
-
-@pytest.fixture
-def at(member: Cmdop) -> Iterator[Callable[..., Terminal]]:
-    """Attach terminals to machines: ``at("web-1")``, with a prompt that can be waited for; closed for the test."""
-    opened: list[Terminal] = []
-
-    def attach(machine: str, *arguments: str, who: Cmdop = member, **options: Any) -> Terminal:
-        opened.append(who.on_terminal("connect", "to", machine, *arguments, **options))
-        return settled(opened[-1])
-
-    yield attach
-    for terminal in opened:
-        if terminal.process.poll() is None:
-            terminal.process.send_signal(signal.SIGTERM)  # so that the session is closed, not lost
-        stop(terminal.process)
-        terminal.close()
-
-
-def settled(terminal: Terminal) -> Terminal:
-    """Wait for the shell, and give it a prompt."""
-    terminal.until("Ctrl-D ends the shell")
-    terminal.type(SET_PROMPT)
-    terminal.until(lambda text: text.strip() == PROMPT.strip())
-    return terminal
-
-
-def run(terminal: Terminal, command: str, shown: str) -> str:
-    """Type a command and wait for what it shows, which must not be in the command itself."""
-    assert shown not in command
-    terminal.type(f"{command}\r")
-    return terminal.until(shown)
 
 
 def modes(terminal: Terminal) -> list[Any]:
     """Return the line discipline's settings."""
     return termios.tcgetattr(terminal._terminal)
-
-
-def resize(terminal: Terminal, cols: int, rows: int) -> None:
-    """Make the terminal another size, as dragging its corner does."""
-    terminal.screen.resize(rows, cols)
-    fcntl.ioctl(terminal._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
 
 # -- a session -----------------------------------------------------------------------------------------------------
@@ -167,11 +119,6 @@ def test_a_terminal_that_goes_away_closes_the_session(at: Callable[..., Terminal
         LIMITS.grace / 2,  # closed, not lost and waited for
     )
     assert session["end_reason"] == "closed"
-
-
-def child_of(pid: int) -> int:
-    """Return the only child of a process."""
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 # -- two people ----------------------------------------------------------------------------------------------------
@@ -355,23 +302,3 @@ def test_without_a_relay_it_ends_after_the_grace(cmdop: Cmdop, own: Fleet, termi
     shown.until("same")
     assert f"status={int(Exit.UNREACHABLE)}" in shown.text
     assert "could not be resumed" in shown.text
-
-
-@pytest.mark.slow
-def test_vim_edits_a_file_over_the_relay(at: Callable[..., Terminal], fleet: Fleet) -> None:
-    name = unique("edited")
-    (fleet.home / name).write_text("first\nsecond\n")
-    terminal = at("web-1", width=80, height=24)
-    terminal.type(f"TERM=linux vim -u NONE -N ~/{name}\r")  # whose sequences pyte knows, all of them
-    terminal.until("second")
-    terminal.until(lambda text: text.count("~") > 15)  # the empty lines of a full screen
-    terminal.type("Gothird ↵ line\x1b")
-    terminal.until("third ↵ line")
-    terminal.type(":au VimResized * call append('$', 'now '.&columns.'x'.&lines)\r:echo 'ar'.'med'\r")
-    terminal.until("armed")
-    resize(terminal, 60, 20)
-    terminal.until("now 60x20")
-    terminal.type(":wq\r")
-    terminal.until(PROMPT.strip())
-    assert (fleet.home / name).read_text("utf-8") == "first\nsecond\nthird ↵ line\nnow 60x20\n"
-    run(terminal, "echo done-$((1+1))", "done-2")

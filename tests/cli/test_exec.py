@@ -30,12 +30,6 @@ from tests.terminal import Cmdop, Ran
 SECONDS = 30.0
 
 
-@pytest.fixture
-def member(cmdop: Cmdop, fleet: Fleet) -> Cmdop:
-    """The command line of a member of acme with a key."""
-    return cmdop.with_(**fleet.as_("member"))
-
-
 def execute(cmdop: Cmdop, *arguments: str, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
     """Run ``connect exec`` with bytes on every side."""
     process = cmdop.start("connect", "exec", *arguments, text=False, stdin=subprocess.PIPE)

@@ -19,12 +19,6 @@ from tests.terminal import COMMAND, Cmdop, Ran, Terminal, eventually
 ECHO = ("connect", "exec", "web-1", "--", "sh", "-c", "cat; echo out; echo err >&2; exit 3")
 
 
-@pytest.fixture
-def member(cmdop: Cmdop, fleet: Fleet) -> Cmdop:
-    """The command line of a member of acme with a key."""
-    return cmdop.with_(**fleet.as_("member"))
-
-
 def redirected(cmdop: Cmdop, how: str, *arguments: str) -> Ran:
     """Run it with redirections as a shell writes them; what is not redirected is read."""
     line = ["sh", "-c", f'exec "$@" {how}', "sh", str(COMMAND), *arguments]
