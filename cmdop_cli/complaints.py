@@ -4,6 +4,7 @@ Its exceptions have no public names; each kind is known by what it carries.
 """
 
 import shlex
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -77,7 +78,7 @@ def unknown_command(path: str, name: str, near: str, after: "Sequence[str]" = ()
 
 def _adding(after: "Sequence[str]") -> str:
     """Return how a person becomes a member, with whatever of it stood on the line."""
-    words = dict(zip(after, after[1:], strict=False))
+    words = dict(pairwise(after))
     email = next((each for each in after if "@" in each), "EMAIL")
     slug = words.get("--workspace") or words.get("-w") or "SLUG"
     line = ["server", "user", "create", email, "--workspace", slug, "--role", words.get("--role", "member"), "--token"]

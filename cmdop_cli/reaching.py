@@ -147,9 +147,9 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
             ended: Status | Record = call.run(run(), waiting=None)
             return ended
     except StreamClosed as closed:
-        if not closed.hint:  # to run it again is up to whoever knows what it does
+        if closed.transient or not closed.hint:  # to run it again is up to whoever knows what it does
             closed.message += "; it may have run to its end"
-            closed.hint = "cmdop audit list"
+            closed.hint = closed.hint or "cmdop audit list"
         raise
     except CMDOPError as refused:
         if refused.code == "command_not_found" and len(work.argv) == 1 and " " in work.argv[0]:

@@ -10,7 +10,7 @@ from cmdop_server.config import VARIABLES
 from cmdop_server.management import opening, say
 from cmdop_server.management.pages import Parser
 from cmdop_server.refusal import Refusal
-from cmdop_wire.vocab import Exit
+from cmdop_wire.vocab import ErrorCode, Exit
 
 PROGRAM = "cmdop server"
 Run = Callable[[argparse.Namespace], int]
@@ -212,6 +212,8 @@ def main(line: Sequence[str] | None = None) -> int:
     except Refusal as refusal:
         return say.refused(refusal, as_json=asked.as_json)
     except Refused as refusal:
+        if refusal.code in (ErrorCode.INVALID, ErrorCode.MALFORMED):
+            refusal.hint = refusal.hint or f"{asked.parser.prog} --help"
         return say.failed(refusal, as_json=asked.as_json)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED

@@ -83,7 +83,7 @@ def create_user(
     password = read_password(password_file)
     config = _open()
     from cmdop_server.access.actor import operator  # noqa: PLC0415 - these need Django
-    from cmdop_server.access.errors import Conflict  # noqa: PLC0415
+    from cmdop_server.access.errors import Conflict, NotFound, Refused  # noqa: PLC0415
     from cmdop_server.accounts.queries import account_by_email  # noqa: PLC0415
     from cmdop_server.accounts.services import create_account  # noqa: PLC0415
     from cmdop_server.credentials.sign_ins import make_sign_in_token  # noqa: PLC0415
@@ -98,7 +98,10 @@ def create_user(
         elif workspace is None and not with_token:
             hint = f"cmdop server user create {account.email} --token"
             raise Conflict(f"{account.email} has an account already", hint=hint)
-        membership = add_member(actor, workspace, account, role or "member") if workspace is not None else None
+        try:
+            membership = add_member(actor, workspace, account, role or "member") if workspace is not None else None
+        except NotFound as unknown:
+            raise Refused(unknown.code, f"there is no workspace {workspace}", hint="cmdop workspace list") from None
         token = make_sign_in_token(account.public_id) if with_token else None
     joined = (
         {"id": membership.workspace.public_id, "slug": membership.workspace.slug, "role": str(membership.role)}

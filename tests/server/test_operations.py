@@ -105,6 +105,7 @@ def test_bootstrap_before_the_first_start_and_its_token_alone_on_stdout(host: Ho
     assert done.stdout.startswith("cmdst_")
     assert done.stdout.count("\n") == 1
     assert done.stdout.strip() not in done.stderr
+    assert "next: " not in done.stderr  # a pipe into `cmdop login --token -` is what comes next
     with host.serving() as server:
         assert redeem(server.url, done.stdout.strip())["account"]["email"] == "alice@example.com"
 
@@ -118,6 +119,16 @@ def test_a_password_that_is_none_makes_no_account(used_host: Host, content: str)
         assert database.execute("SELECT count(*) FROM accounts_account").fetchone() == (0,)
 
 
+def test_a_token_that_goes_to_a_file_says_what_comes_next(used_host: Host) -> None:
+    with (used_host.folder / "token").open("w") as file:
+        line = [sys.executable, "-m", "cmdop_server", "bootstrap", "--email", "alice@example.com", "--token-only"]
+        done = subprocess.run(line, env=used_host.environ, stdout=file, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "\nnext: cmdop login --server " in done.stderr
+    again = used_host.run("user", "create", "alice@example.com")
+    assert again.stderr.endswith("\nfix: cmdop server user create alice@example.com --token\n")
+
+
 def test_user_create_makes_people_and_members_in_the_open(place: Place) -> None:
     host, url = place.host, place.server.url
     with api(url, place.sign_in()) as alice:
@@ -127,8 +138,14 @@ def test_user_create_makes_people_and_members_in_the_open(place: Place) -> None:
     assert (bob["created"], bob["workspace"]) == (True, {"id": made["id"], "slug": "acme", "role": "guest"})
     assert redeem(url, bob["token"])["account"]["name"] == "Bob"
     assert host.run(*words).returncode == 6
-    assert host.run("user", "create", "carl@example.com", "--workspace", "nope").returncode == 3
-    assert host.run("user", "create", "carl@example.com", "--workspace", "acme", "--role", "god").returncode == 2
+    nowhere = host.run("user", "create", "carl@example.com", "--workspace", "nope")
+    assert (nowhere.returncode, nowhere.stderr) == (
+        3,
+        "error: there is no workspace nope\nfix: cmdop workspace list\n",
+    )
+    unheard = host.run("user", "create", "carl@example.com", "--workspace", "acme", "--role", "god")
+    assert unheard.returncode == 2
+    assert unheard.stderr.endswith("\nfix: cmdop server user create --help\n")
     # Neither attempt left an account behind.
     assert host.json("user", "create", "carl@example.com")["created"] is True
     with api(url, place.sign_in(workspace="acme")) as alice:
