@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from cmdop_cli.agent import tail
 from cmdop_cli.failures import Failure, usage
-from cmdop_cli.output import safe
+from cmdop_cli.safe_text import safe
 from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cmdop_cli import terminal
 from cmdop_cli.descriptors import Sink
-from cmdop_cli.output import safe
+from cmdop_cli.safe_text import safe
 from cmdop_cli.screen import Screen
 from cmdop_cli.terminal import Escape, Escapes
 from cmdop_sdk.attached import LARGEST_SCREEN, Terminal

@@ -4,7 +4,7 @@ import os
 import re
 from typing import TextIO
 
-from cmdop_cli.output import width
+from cmdop_cli.safe_text import width
 
 _WHOLE = ("fix: ", "  cmdop ", "cmdop ")  # lines that are themselves to be pasted
 _COMMAND = re.compile(r"(?<=: )cmdop [^;]*")  # a command in a sentence: after a colon, up to a semicolon or the end

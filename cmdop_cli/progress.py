@@ -4,7 +4,7 @@ import sys
 from time import monotonic
 
 from cmdop_cli.door import PATIENCE
-from cmdop_cli.output import safe
+from cmdop_cli.safe_text import safe
 
 REDRAWN = 0.1  # seconds
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

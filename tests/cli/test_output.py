@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cmdop_cli.exit_meanings import EXIT_MEANINGS
 from cmdop_cli.failures import EXIT, Code, Failure, document
-from cmdop_cli.output import safe, width
+from cmdop_cli.safe_text import safe, width
 from cmdop_sdk.errors import LocalCode
 from cmdop_wire.ids import make_key, make_token, mask
 from cmdop_wire.vocab import ErrorCode, Exit
