@@ -106,9 +106,11 @@ def _say_whose(call: "Call", held: "SessionConflict") -> None:
     """Make a conflict say what there is to do: with a session of one's own, another thing than with somebody else's."""
     session, mine = held.details.get("session_id"), call.identity is not None and call.identity.email
     if session and mine and held.details.get("holder") == mine:
+        from cmdop_cli.explaining import same_workspace
+
+        ending = same_workspace(call, shlex.join(["cmdop", "connect", "end", str(session)]))
         held.message += ": that is you, from elsewhere"
-        there = ["--workspace", call.options.workspace] if call.options.workspace else []
-        held.hint = f"{shlex.join(['cmdop', 'connect', 'end', str(session), *there])} && {call.line}"
+        held.hint = f"{ending} && {call.line}"
     else:
         held.message += "; an owner or admin may add --take-over"
 
