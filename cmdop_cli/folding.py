@@ -7,7 +7,8 @@ from typing import TextIO
 from cmdop_cli.safe_text import width
 
 _WHOLE = ("fix: ", "  cmdop ", "cmdop ")  # lines that are themselves to be pasted
-_COMMAND = re.compile(r"(?<=: )cmdop [^;]*")  # a command in a sentence: after a colon, up to a semicolon or the end
+# A command in a sentence: after a colon, up to a semicolon or the end. What begins with one is about it instead.
+_COMMAND = re.compile(r"(?<=: )(?<!^error: )(?<!^why: )cmdop [^;]*")
 _GAP = "\0"  # holds the words of a command together while a line is folded
 
 

@@ -11,9 +11,11 @@ from cmdop_wire.vocab import ErrorCode
 if TYPE_CHECKING:
     from cmdop_cli.call import Call
     from cmdop_cli.executing import Work
+    from cmdop_cli.fan_out import Outcome
     from cmdop_sdk.errors import SessionConflict, StreamClosed
 
 TIMEOUT = "30s"
+_WHERE_TO_LOOK = ("--", "printenv", "PATH")
 
 
 def work_of(call: "Call", timeout: str, *, is_shell: bool) -> "Work":
@@ -154,10 +156,11 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
             closed.hint = closed.hint or "cmdop audit list"
         raise
     except CMDOPError as refused:
-        if refused.code == "command_not_found" and len(work.argv) == 1 and " " in work.argv[0]:
-            # one word with blanks in it was meant for a shell, as ssh would have had it
+        if refused.code == "command_not_found" and not work.is_shell:
+            # one word with blanks in it was meant for a shell, as ssh would have had it; any other is not in its PATH
             ours = call.arguments[: call.arguments.index("--")]
-            refused.hint = shlex.join(["cmdop", *ours, "--shell", "--", *work.argv])
+            is_line = len(work.argv) == 1 and " " in work.argv[0]
+            refused.hint = shlex.join(["cmdop", *ours, *(["--shell", "--", *work.argv] if is_line else _WHERE_TO_LOOK)])
         raise
 
 
@@ -188,7 +191,22 @@ def on_many(
     finally:
         if any(each.is_over for each in outcomes):
             call.note(fan_out.summary(outcomes))
+    _name_nearest(call, outcomes)
     return fan_out.result(outcomes, show, output.form)
+
+
+def _name_nearest(call: "Call", outcomes: "Sequence[Outcome]") -> None:
+    """Tell which machines were probably meant by names that lead nowhere."""
+    unknown = [each.machine for each in outcomes if each.failure and each.failure.code == ErrorCode.NOT_FOUND]
+    if not unknown or call.output.is_json:
+        return
+    from cmdop_cli import unreached
+
+    machines = unreached.listed(call)
+    for ref in unknown:
+        near = unreached.nearest(ref, (name for each in machines for name in (each.name, each.hostname)))
+        if near:
+            call.note(f"no machine is called {ref}; the nearest is {near}")
 
 
 def _tagged(call: "Call", tags: tuple[str, ...], known: Mapping[str, str]) -> dict[str, str]:

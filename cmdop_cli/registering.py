@@ -108,7 +108,7 @@ def _place(call: "Call", known: "Registration | None") -> Place:
         raise Failure(
             Code.WORKSPACE_REQUIRED,
             f"a machine is registered in a named workspace, and {place.label} is only {call.resolution.detail}",
-            hint=f"{call.line} --workspace {place.label} --yes",
+            hint=f"{call.line} --workspace {place.label}" + ("" if call.options.yes else " --yes"),
         )
     return place
 

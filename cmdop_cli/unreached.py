@@ -41,7 +41,7 @@ def since_when(call: "Call", ref: str) -> Iterator[None]:
 
 def _name_nearest(call: "Call", ref: str, unknown: NotFound) -> None:
     """Put what was not found in the sentence of ``unknown``, and the line with the nearest name in its fix."""
-    machines = _listed(call)
+    machines = listed(call)
     if any(ref.casefold() in names_of(each) for each in machines):
         return  # the machine is there; something else was not found
     if ref not in unknown.message:
@@ -85,7 +85,8 @@ def _say_since_when(call: "Call", ref: str, away: AgentOffline) -> None:
     away.hint = f"on {machine.hostname}: cmdop connect start"
 
 
-def _listed(call: "Call") -> "Sequence[Machine]":
+def listed(call: "Call") -> "Sequence[Machine]":
+    """Return every machine of the workspace; none where they cannot be listed."""
     from cmdop_cli import machine_names
 
     try:

@@ -100,7 +100,10 @@ def end(
 def _found(call: "Call", ref: str) -> "Session":
     if is_id(ref, "session"):
         return call.ask(lambda client: client.sessions.show(ref))
-    active = call.ask(lambda client: client.terminal.get_active_session(ref))
+    from cmdop_cli import unreached
+
+    with unreached.explained(call, ref):
+        active = call.ask(lambda client: client.terminal.get_active_session(ref))
     if active is None:
         raise Failure(
             ErrorCode.NOT_FOUND, f"there is no active session on {ref}", hint=f"cmdop connect sessions --machine {ref}"

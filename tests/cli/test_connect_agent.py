@@ -95,6 +95,7 @@ def test_elsewhere_than_at_a_terminal_it_needs_a_yes_and_a_named_workspace(owner
         ran = owner(*line, "--json")
         assert (ran.code, ran.out) == (7, "")
         assert flag in ran.error["hint"]
+        assert ran.error["hint"].count("--yes") == 1
     assert not (root(owner) / "agent" / "machine.json").exists()
     assert machines(world) == []
 

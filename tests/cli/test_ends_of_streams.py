@@ -85,6 +85,12 @@ def test_where_nothing_is_to_be_watched_a_terminal_can_be_opened(cmdop: Cmdop, f
     assert "fix: cmdop connect to web-2\n" in ran.err
 
 
+def test_a_command_that_is_not_there_leads_to_where_it_was_looked_for(cmdop: Cmdop, fleet: Fleet) -> None:
+    ran = person(cmdop, fleet, "member")("connect", "exec", "web-2", "--timeout", "20s", "--", "no-such-command", "-x")
+    assert ran.code == Exit.REMOTE
+    assert "fix: cmdop connect exec web-2 --timeout 20s -- printenv PATH\n" in ran.err
+
+
 def test_a_command_whose_relay_died_may_have_run(
     cmdop: Cmdop, new_server: Callable[..., Server], tmp_path: Path
 ) -> None:

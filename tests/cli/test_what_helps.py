@@ -44,6 +44,21 @@ def test_the_nearest_machine_is_named_and_the_line_with_it(owner: Cmdop) -> None
         assert f"\nfix: cmdop {fix}\n" in ran.err
 
 
+def test_among_many_machines_the_nearest_is_named_too(owner: Cmdop) -> None:
+    ran = owner.here("connect", "exec", "wbe-1", "db-1", "xyz", "--", "true")
+    assert ran.code == Exit.PARTIAL
+    assert [each for each in ran.err.splitlines() if "nearest" in each] == [
+        "no machine is called wbe-1; the nearest is web-1"
+    ]
+    assert "nearest" not in owner.here("connect", "exec", "wbe-1", "db-1", "--json", "--", "true").err
+
+
+def test_a_session_is_sought_on_the_machine_that_was_probably_meant(owner: Cmdop) -> None:
+    ran = owner.here("connect", "end", "wbe-1")
+    assert ran.code == Exit.NOT_FOUND
+    assert "fix: cmdop connect end web-1\n" in ran.err
+
+
 def test_a_name_like_no_other_leads_to_the_list(owner: Cmdop) -> None:
     ran = owner.here("connect", "exec", "xyz", "--", "true")
     assert "called xyz\n" in ran.err
@@ -166,6 +181,14 @@ def test_a_long_value_goes_on_below_itself(owner: Cmdop) -> None:
     assert all(line.startswith(" " * 12) for line in shown[start + 1 :])
     actions = [each.rstrip(",") for each in " ".join(shown[start:]).split()[2:]]
     assert actions == owner.here("connect", "show", "web-1", "--json").json["authorized_actions"]
+
+
+def test_a_line_that_is_about_a_command_is_folded_as_any_other() -> None:
+    line = "error: cmdop connect end needs SESSION: a session's id, or a machine"
+    assert folded(line, 40).splitlines() == [
+        "error: cmdop connect end needs SESSION:",
+        "  a session's id, or a machine",
+    ]
 
 
 @pytest.mark.parametrize("columns", [1, 20, 33, 80])
