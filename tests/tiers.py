@@ -17,6 +17,7 @@ SLOW = (
     "tests/agent/test_permissions.py::test_what_cannot_be_used",
     "tests/agent/test_processes.py::test_a_group_that_does_not_listen",
     "tests/agent/test_processes.py::test_a_reader_without_room",
+    "tests/cli/test_agent_process.py",
     "tests/cli/test_audit_commands.py",
     "tests/cli/test_broken_tokens.py",
     "tests/cli/test_completion.py",
