@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Parser
 
 from cmdop_cli.catalog import CATALOG
 from cmdop_cli.completion_scripts import SCRIPTS
@@ -96,6 +98,19 @@ def test_the_command_prints_the_script_of_the_repository(cmdop: Cmdop, shell: st
     names = {"bash": "cmdop.bash", "zsh": "_cmdop", "fish": "cmdop.fish", "pwsh": "cmdop.ps1"}
     kept = Path(__file__).parent.parent.parent / "completions" / names[shell]
     assert cmdop.here("completion", shell).ok().out == kept.read_text(), "run make docs"
+
+
+def test_the_script_for_powershell_is_powershell() -> None:
+    """What runs the others is not to be had for this one (docs/decisions/testing.md): its grammar says what it can."""
+    parser = Parser(Language(tree_sitter_powershell.language()))
+    script = SCRIPTS["pwsh"]
+    tree = parser.parse(script.encode())
+    assert not tree.root_node.has_error
+    # ``complete`` gets what stands before the cursor, word by word, and then the word at the cursor.
+    assert "& $words[0] complete @before $last" in script
+    for broken in (script[:-3], script.replace("'7.3'", "'7.3"), script.replace('"`t", 2', '"`t, 2')):
+        assert broken != script
+        assert parser.parse(broken.encode()).root_node.has_error
 
 
 def test_an_unknown_shell_is_a_usage_failure(cmdop: Cmdop) -> None:
