@@ -11,7 +11,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum, auto
 
 from cmdop_cli.readiness import READING, noticed
@@ -68,14 +68,45 @@ def size() -> tuple[int, int]:
 
 @contextmanager
 def raw(descriptor: int) -> Iterator[None]:
-    """Put the terminal in raw mode for the length of the block, and back exactly as it was after it."""
+    """Put the terminal in raw mode for the length of the block, and back exactly as it was after it.
+
+    Also while we are stopped (SIGTSTP from elsewhere: what is typed goes to the far side): the shell has it then.
+    """
     before = termios.tcgetattr(descriptor)
+
+    def enter() -> None:
+        with contextlib.suppress(termios.error):  # the terminal has gone, and its state with it
+            tty.setraw(descriptor, termios.TCSADRAIN)
+
+    def leave() -> None:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+    def stop() -> None:
+        leave()
+        signal.raise_signal(signal.SIGSTOP)
+
+    def go_on() -> None:
+        enter()
+        signal.raise_signal(signal.SIGWINCH)  # who is not in the foreground is not told of a new size
+
     try:
-        tty.setraw(descriptor, termios.TCSADRAIN)
+        enter()
+        with _on(signal.SIGTSTP, stop), _on(signal.SIGCONT, go_on):
+            yield
+    finally:
+        leave()
+
+
+@contextmanager
+def _on(number: signal.Signals, act: Callable[[], None]) -> Iterator[None]:
+    """Call ``act`` in the event loop whenever a signal comes."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, act)
+    try:
         yield
     finally:
-        with contextlib.suppress(termios.error):  # the terminal has gone, and its state with it
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        loop.remove_signal_handler(number)
 
 
 @contextmanager
@@ -97,12 +128,6 @@ def keyboard(descriptor: int, take: Callable[[bytes], None]) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def on_resize(changed: Callable[[], None]) -> Iterator[None]:
+def on_resize(changed: Callable[[], None]) -> AbstractContextManager[None]:
     """Call ``changed`` in the event loop whenever the terminal's size changes."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGWINCH, changed)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGWINCH)
+    return _on(signal.SIGWINCH, changed)

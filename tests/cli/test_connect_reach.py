@@ -16,6 +16,7 @@ from tests.cli.signed import plant
 from tests.fleet import EVERYTHING, Fleet, new_fleet, unique
 from tests.processes import Server
 from tests.terminal import COMMAND, Cmdop, Terminal, eventually
+from tests.tools import tool
 from tests.world import make_world
 
 
@@ -105,6 +106,44 @@ def test_the_shells_terminal_is_restored_however_it_ends(member: Cmdop, terminal
     tail = shown.written.rpartition(b"full")[2]
     for mode in (b"\x1b[?1000l", b"\x1b[?25h", b"\x1b[?1049l"):
         assert mode in tail
+
+
+def test_stopped_it_leaves_the_terminal_to_the_shell_and_goes_on_in_the_foreground(
+    member: Cmdop, terminal: Callable[..., Terminal]
+) -> None:
+    shown = terminal([tool("bash"), "--norc", "-i"], member.environ | {"PS1": "local> "})
+    shown.until("local>")
+    shown.type(f"stty -a > before; {COMMAND} connect web-1\r")
+    settled(shown)
+    attached = modes(shown)
+    ours = child_of(shown.process.pid)
+    os.kill(ours, signal.SIGTSTP)
+    shown.until("Stopped")
+    shown.type("stty -a > after; cmp before after && echo same-$((1+1))\r")
+    shown.until("same-2")
+    shown.type("stty cols 90; clear; fg\r")
+    eventually(lambda: modes(shown), lambda now: now == attached)
+    run(shown, "\runtil stty size | grep -q 90; do sleep 0.05; done; echo far-$((1+1))", "far-2")
+    os.kill(ours, signal.SIGSTOP)  # which cannot be prepared for
+    shown.until("Stopped")
+    shown.type("fg\r")
+    eventually(lambda: modes(shown), lambda now: now == attached)
+    run(shown, "\recho further-$((1+1))", "further-2")
+    shown.type("exit 5\r")
+    shown.until("local>")
+    run(shown, "echo status-$?; stty cols 100; stty -a > after; cmp before after && echo still-$((1+1))", "still-2")
+    assert "status-5" in shown.text
+
+
+def test_an_interrupt_from_elsewhere_restores_the_terminal(member: Cmdop, terminal: Callable[..., Terminal]) -> None:
+    script = (
+        f"stty -a > before; {COMMAND} connect web-1; echo status=$?; stty -a > after; cmp before after && echo same"
+    )
+    shown = terminal(["sh", "-c", f"trap : INT; {script}"], member.environ)
+    settled(shown)
+    os.kill(child_of(shown.process.pid), signal.SIGINT)
+    shown.until("same")
+    assert "status=130" in shown.text
 
 
 def test_a_terminal_that_goes_away_closes_the_session(at: Callable[..., Terminal], member: Cmdop) -> None:
