@@ -25,6 +25,15 @@ _ADDING = frozenset({"add", "add-member", "add-user", "add-people", "add-person"
 _WHO_ADDS = "people are added where the server runs, by its operator; the token that this prints signs them in once"
 
 
+# What people type who come from elsewhere.
+_OTHERS = {
+    "ssh": f"{PROGRAM} connect",
+    "machines": f"{PROGRAM} connect list",
+    "keys": f"{PROGRAM} auth list-keys",
+    "use": f"{PROGRAM} workspace use",
+}
+
+
 def usage_failure(wrong: typer.TyperException, call: "Call") -> Failure:
     """Return what Typer complains about as a usage failure (exit 2)."""
     context = getattr(wrong, "ctx", None)
@@ -56,7 +65,11 @@ def too_many(context: Any, extra: "Sequence[str]") -> Failure:
     path, words = context.command_path, " ".join(extra)
     takes_any = any(isinstance(each, TyperArgument) for each in context.command.params)
     message = f"{words} is more than {path} takes" if takes_any else f"{path} takes no words after it, such as {words}"
-    return Failure(Code.USAGE, message, why=f"its usage is {usage_line(context.command, path)}", hint=f"{path} --help")
+    fix = f"{path} --help"
+    machine = context.params.get("machine")
+    if path == f"{PROGRAM} connect to" and machine:  # as ssh takes a command
+        fix = shlex.join([PROGRAM, "connect", "exec", machine, "--", *extra])
+    return Failure(Code.USAGE, message, why=f"its usage is {usage_line(context.command, path)}", hint=fix)
 
 
 def unknown_command(path: str, name: str, near: str, after: "Sequence[str]" = (), *, runs: bool) -> Failure:
@@ -71,9 +84,21 @@ def unknown_command(path: str, name: str, near: str, after: "Sequence[str]" = ()
         fix = shlex.join([*path.split(), near, *after])
     if path == f"{PROGRAM} workspace" and name in _ADDING:
         return Failure(Code.USAGE, f"{name} is {what}", why=_WHO_ADDS, hint=_adding(after))
+    if is_root and (elsewhere := _OTHERS.get(name) or _verb_elsewhere(name)):
+        return Failure(
+            Code.USAGE, f"{name} is {what}", why=f"it is {elsewhere}", hint=shlex.join([*elsewhere.split(), *after])
+        )
     if is_root and name == "version":
         fix = f"{PROGRAM} --version"
     return Failure(Code.USAGE, f"{name} is {what}", why=f"the nearest is {near}" if near else "", hint=fix)
+
+
+def _verb_elsewhere(name: str) -> str:
+    """Return the command of that name which only one noun has, or ``""``."""
+    nouns = [
+        noun for noun, each in CATALOG.items() if isinstance(each, Noun) and not each.hidden and name in each.verbs
+    ]
+    return f"{PROGRAM} {nouns[0]} {name}" if len(nouns) == 1 and nouns[0] != "help" else ""
 
 
 def _adding(after: "Sequence[str]") -> str:

@@ -194,7 +194,13 @@ def _name_for(workspace: Workspace, machine: Machine, chosen: str | None) -> str
 
 def name_taken(name: str) -> Conflict:
     """Return the refusal of a name that leads to another machine already."""
-    return Conflict("another machine has this name or hostname", code=ErrorCode.NAME_TAKEN, name=name, field="name")
+    return Conflict(
+        "another machine has this name or hostname",
+        code=ErrorCode.NAME_TAKEN,
+        hint="cmdop connect list",
+        name=name,
+        field="name",
+    )
 
 
 def _describe(machine: Machine, host: Host) -> None:

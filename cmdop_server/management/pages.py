@@ -5,11 +5,12 @@ The control plane does not know the command line's package; what both must look 
 
 import argparse
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from cmdop_wire.vocab import Exit
 
@@ -24,6 +25,7 @@ _COMPLAINTS = (
     (re.compile(r"unrecognized arguments: (\S+)"), "{0} is more than {prog} takes"),
     (re.compile(r"the following arguments are required: (.*)"), "{prog} needs {0}"),
 )
+_SENTENCES = ("error: ", "why: ", "refused: ")
 _TERM = 28  # cells for the left column; a longer term gets a line of its own
 
 
@@ -82,8 +84,17 @@ class Parser(argparse.ArgumentParser):
         if found := _NO_COMMAND.match(message):
             near = get_close_matches(found[1], found[2].replace("'", "").split(", "), n=1)
             fix = f"{self.prog} {near[0]} --help" if near else fix
-        sys.stderr.write(f"error: {said}\nwhy: its usage is {self.format_usage()}\nfix: {fix}\n")
+        for line in (f"error: {said}", f"why: its usage is {self.format_usage()}", f"fix: {fix}"):
+            sys.stderr.write(folded(line, sys.stderr) + "\n")
         sys.exit(int(Exit.USAGE))
+
+
+def folded(line: str, stream: TextIO) -> str:
+    """Return a sentence folded at words where a terminal is too narrow for it; what may be pasted stays as it is."""
+    if not line.startswith(_SENTENCES) or not stream.isatty():
+        return line
+    columns = shutil.get_terminal_size().columns
+    return textwrap.fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _term(option: argparse.Action) -> str:

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from cmdop_server.access.errors import Refused
+from cmdop_server.management.pages import folded
 from cmdop_server.refusal import Refusal
 from cmdop_wire.vocab import ErrorCode, Exit
 
@@ -35,7 +36,7 @@ def answer_json(noun: str, **fields: Any) -> None:
 
 def note(text: str) -> None:
     """Print a line that is not the answer."""
-    _write(sys.stderr, text)
+    _write(sys.stderr, folded(text, sys.stderr))
 
 
 def refused(refusal: Refusal, *, as_json: bool = False) -> int:

@@ -53,6 +53,12 @@ def test_among_many_machines_the_nearest_is_named_too(owner: Cmdop) -> None:
     assert "nearest" not in owner.here("connect", "exec", "wbe-1", "db-1", "--json", "--", "true").err
 
 
+def test_a_name_that_another_machine_has_leads_to_the_names(owner: Cmdop) -> None:
+    ran = owner.here("connect", "rename", "web-1", "db-1")
+    assert ran.code == Exit.CONFLICT
+    assert "\nfix: cmdop connect list\n" in ran.err
+
+
 def test_a_session_is_sought_on_the_machine_that_was_probably_meant(owner: Cmdop) -> None:
     ran = owner.here("connect", "end", "wbe-1")
     assert ran.code == Exit.NOT_FOUND
@@ -247,6 +253,11 @@ def test_whoever_wants_to_add_a_person_is_told_who_can(cmdop: Cmdop, word: str) 
         ("connect --hostnam x", "fix: cmdop connect --hostname x\n"),
         ("connect --join-tokn - --yes", "fix: cmdop connect --join-token - --yes\n"),
         ("completion --shell bash", "fix: cmdop completion --help\n"),
+        ("exec web-1 -- ls -la", "fix: cmdop connect exec web-1 -- ls -la\n"),
+        ("ssh web-1", "why: it is cmdop connect\nfix: cmdop connect web-1\n"),
+        ("machines", "fix: cmdop connect list\n"),
+        ("list", "fix: cmdop --help\n"),  # of many nouns
+        ("connect web-1 uptime", "fix: cmdop connect exec web-1 -- uptime\n"),
         ("config set output tabel", "fix: cmdop config set output table\n"),
         ("config set color maybe", "fix: cmdop config set color true\n"),
         ("login --server nonsense", "such as https://cmdop.example:8443\nfix: cmdop login --help\n"),
@@ -269,3 +280,12 @@ def test_the_server_s_own_line_names_the_nearest_option(capsys: pytest.CaptureFi
         with pytest.raises(SystemExit):
             Grammar().read(line.split())
         assert f"error: {said}\n" in capsys.readouterr().err
+
+
+def test_the_server_s_long_sentences_are_folded_too(cmdop: Cmdop) -> None:
+    terminal = cmdop.on_terminal("server", "user", "create", "a@b.example", "--rol", "guest", width=60)
+    assert terminal.end() == Exit.USAGE
+    assert terminal.text.splitlines()[:2] == [
+        "error: there is no option --rol of cmdop server user create;",
+        "  the nearest is --role",
+    ]
