@@ -15,6 +15,7 @@ from cmdop_server.relay.admitting import let_in, still_open
 from cmdop_server.relay.authority import Admitted, Caller, ask
 from cmdop_server.relay.hub import Hub
 from cmdop_server.relay.links import AgentLink
+from cmdop_server.relay.pacing import Pace
 from cmdop_server.relay.resuming import to_resume
 from cmdop_server.relay.socket import Gone, Socket
 from cmdop_server.relay.streams import ACTIONS, Holder, Observer, Stream
@@ -44,6 +45,7 @@ class Client:
         self.stream: Stream | None = None
         self.observer: Observer | None = None
         self.was_clean = False
+        self._pace = Pace()
 
     async def serve(self) -> None:
         """Open or resume what the first frame asks for, then take frames until the socket ends."""
@@ -234,6 +236,8 @@ class Client:
             state = State.OPEN if self.stream is not None and self.stream.is_opened else State.OPENING
             if not frames.is_legal(Side.OPERATOR, state, frame.kind):
                 raise Malformed(f"a client does not send {frame.kind.name} on a stream that is {state}")
+        if frame.kind in _FOR_THE_RELAY:
+            self._pace.take()
         if frame.kind is Kind.REAUTH:
             await self._reauthenticate(frame)
         elif frame.kind is Kind.PROBE:
@@ -294,6 +298,7 @@ class Client:
             self.hub.closed_by_operator(self.stream, was_clean=self.was_clean)
 
 
+_FOR_THE_RELAY = frozenset({Kind.REAUTH, Kind.PROBE, Kind.PROBED})  # each costs an answer, or a look into the database
 _TOLD = ("argv", "shell", "cwd", "cols", "rows", "term", "timeout", "path", "offset", "size", "mode")
 
 

@@ -2,10 +2,12 @@
 else's bytes change (security.md, Streams)."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets import ConnectionClosed
 
 from cmdop_wire import frames
 from cmdop_wire.frames import LINK, STREAM, VERSION, CloseCode, Kind
@@ -72,3 +74,26 @@ def test_a_client_that_speaks_for_another_is_cut_and_told_on(world: World, victi
 
     asyncio.run(play())
     eventually(lambda: told(world, "stream.cut", "acme"), lambda events: (world["member"].id, "denied") in events)
+
+
+@pytest.mark.parametrize("kind", ["PROBE", "REAUTH"])
+@pytest.mark.parametrize("who", ["guest", "member"])
+def test_who_asks_without_end_is_cut_and_nobody_else_is(world: World, victim: Machine, kind: str, who: str) -> None:
+    token = world.token(who)
+    question = frames.encode_json(Kind[kind], STREAM, nonce="again", token=token)
+    asked = {"kind": "observe"} if who == "guest" else {"kind": "command", "argv": ["sleep", "600"]}
+
+    async def play() -> None:
+        async with stream(world, world.token("admin"), kind="session", machine="web-1", argv=["cat"]) as other:
+            asking = await dial(world, token)
+            await asking.send(frames.encode_json(Kind.OPEN, STREAM, machine="web-1", **asked))
+            assert frames.decode(await asking.recv(decode=False)).kind is Kind.OPENED
+            with contextlib.suppress(ConnectionClosed):
+                for _ in range(1_000):
+                    await asking.send(question)
+            assert await close_code(asking) == CloseCode.MALFORMED
+            await other.send(b"still here\n")
+            await read_until(other, b"still here")
+
+    asyncio.run(play())
+    eventually(lambda: told(world, "stream.cut", "acme"), lambda events: (world[who].id, "denied") in events)
