@@ -62,7 +62,8 @@ def test_less_pages_searches_and_leaves_the_screen_as_it_was(at: Callable[..., T
     lines[149] = "a needle"
     (fleet.home / name).write_text("".join(f"{line}\n" for line in lines))
     terminal = at("web-1", width=80, height=24)
-    before = run(terminal, "stty -g; echo main-$((1+1))", "main-2")
+    run(terminal, "stty -g; echo main-$((1+1))", "main-2")
+    before = terminal.until(prompted)
     command = f"TERM={TERM} {tool('less')} ~/{name}"
     terminal.type(f"{command}\r")
     terminal.until(lambda text: text.startswith("line 001\n") and "\nline 023\n" in text)
@@ -81,7 +82,8 @@ def test_less_pages_searches_and_leaves_the_screen_as_it_was(at: Callable[..., T
 
 def test_htop_follows_a_resize_and_leaves_the_terminal_as_it_was(at: Callable[..., Terminal]) -> None:
     terminal = at("web-1", width=80, height=24)
-    before = run(terminal, "stty -g; echo main-$((1+1))", "main-2")
+    run(terminal, "stty -g; echo main-$((1+1))", "main-2")
+    before = terminal.until(prompted)
     command = f"TERM={TERM} {tool('htop')}"
     terminal.type(f"{command}\r")
     terminal.until(lambda text: "Load average" in text and keys_are_on(text) == [24])
