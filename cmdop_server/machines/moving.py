@@ -44,8 +44,9 @@ def move_machine(actor: Actor, ref: str, machine_ref: str, target_ref: str) -> t
                 announce(MachineMoved(actor, source.workspace.public_id, target.workspace.public_id, found.public_id))
             # Neither log names the other workspace: its readers have no business there.
             _record(change, found, direction="out" if change is source else "in")
-        found.workspace = target.workspace
-        found.save(update_fields=["workspace"])
+        # Whoever agreed to ``bypass`` did so for the people of the workspace that they saw (D-21, D-25).
+        found.workspace, found.bypass_accepted = target.workspace, False
+        found.save(update_fields=["workspace", "bypass_accepted"])
     return found, target.facts
 
 

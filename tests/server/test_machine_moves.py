@@ -76,6 +76,18 @@ def test_what_was_heard_before_a_move_is_written_where_it_happened_and_later_wor
     assert told == [["before"], ["there"]]
 
 
+def test_consent_to_bypass_was_given_for_one_workspace(world: World, mover: Api) -> None:
+    for who, tenant in (("owner", "acme"), ("rival", "globex")):
+        settings = {"gate_mode": "bypass"}
+        world.as_(who).patch(f"/workspaces/{world.ref(who, tenant)}/onboarding", json=settings).raise_for_status()
+    for hostname, to, mode in (("web-1", None, "bypass"), ("web-2", world.globex.slug, "strict")):
+        made = register(fleet_key(world), hostname, accept_bypass=True)
+        assert made["seeds"]["gate_mode"] == "bypass"
+        if to is not None:
+            assert move(mover, world, to, hostname).status_code == 200
+        assert fleet(world, "greet", machine=made["machine"]["id"])["gate_mode"] == mode
+
+
 def test_moving_to_where_it_is_changes_nothing(world: World, mover: Api) -> None:
     register(fleet_key(world), "web-1")
     for ref in (world.acme.slug, world.acme.id):
