@@ -8,7 +8,7 @@ import asyncio
 import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
@@ -107,6 +107,14 @@ def admit(caller: Caller, machine_ref: str, action: Action) -> Admitted:
     if caller.only is not None and caller.only != (machine.public_id, action):
         raise Unauthenticated("this ticket is for something else")
     return Admitted(machine.public_id, machine.workspace.public_id, machine.hostname)
+
+
+def admit_take_over(caller: Caller, machine_id: str) -> None:
+    """Ask whether a caller who was admitted to operate the machine may end whoever does so now (D-26).
+
+    A ticket for operating it will do: taking over is how the session is opened, and the role decides.
+    """
+    admit(replace(caller, only=None), machine_id, Action.SESSION_TERMINATE_ANY)
 
 
 def machine_of_session(caller: Caller, session_id: str) -> str:

@@ -132,7 +132,7 @@ class Client:
                 session_id=holder.id,
             )
         if holder is not None and take_over:
-            await ask(authority.admit, self.caller, admitted.machine_id, Action.SESSION_TERMINATE_ANY)
+            await ask(authority.admit_take_over, self.caller, admitted.machine_id)
         if holder is not None:
             self.hub.finish(holder, "taken_over" if take_over else "lost", CloseCode.CONFLICT)
             await self.hub.records.flush()  # its row must have ended before the next one can begin

@@ -54,6 +54,29 @@ def test_a_second_operator_is_refused_and_told_who_has_it(world: World, machine:
     assert asyncio.run(play()) == "taken_over"
 
 
+@pytest.mark.parametrize(("who", "said"), [("member", "forbidden"), ("admin", "")])
+def test_a_ticket_takes_over_for_whom_the_role_allows_it(world: World, machine: Machine, who: str, said: str) -> None:
+    asked = f"/workspaces/{world.acme.id}/machines/{machine.id}/ticket"
+
+    async def play() -> None:
+        async with stream(world, world.token("owner"), **SHELL) as first:
+            ticket = world.as_(who).post(asked, json={"right": "session.operate"}).json()["secret"]
+            second = await dial(world, ticket)
+            await second.send(frames.encode_json(Kind.OPEN, STREAM, **SHELL, take_over=True))
+            answer = frames.decode(await second.recv(decode=False))
+            assert answer.kind is (Kind.REFUSED if said else Kind.OPENED)
+            assert frames.body_of(answer).get("code", "") == said
+            if said:
+                await first.send(b"echo mine $((40 + 2))\n")
+                await read_until(first, b"mine 42")
+            else:
+                with pytest.raises(StreamClosed, match="took the session over"):
+                    await read_until(first, b"what never comes")
+            await second.close()
+
+    asyncio.run(play())
+
+
 def test_a_clean_close_frees_the_machine_at_once(world: World, machine: Machine) -> None:
     async def play() -> None:
         for _ in range(4):  # faster than ends are written down
