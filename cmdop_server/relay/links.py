@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cmdop_server.relay.pacing import Pace
 from cmdop_server.relay.socket import Gone, Socket
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, CloseCode, Frame, Kind, Malformed, Side, State
@@ -38,6 +39,7 @@ class AgentLink:
         self.surviving: set[str] = set()  # streams that the machine kept across its links
         self._next_number = 1
         self._probes: dict[str, asyncio.Future[None]] = {}
+        self._pace = Pace()
 
     def add(self, stream: "Stream") -> int:
         """Give ``stream`` a channel of its own on this link and return its number."""
@@ -122,6 +124,7 @@ class AgentLink:
             if answer is not None and not answer.done():
                 answer.set_result(None)
         elif frame.kind is Kind.PROBE:
+            self._pace.take()
             nonce = frames.body_of(frame).get("nonce")
             if not self.socket.put(frames.encode_json(Kind.PROBED, LINK, nonce=nonce)):
                 self.socket.close(CloseCode.SLOW, "slow")

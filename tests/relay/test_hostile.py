@@ -97,3 +97,18 @@ def test_who_asks_without_end_is_cut_and_nobody_else_is(world: World, victim: Ma
 
     asyncio.run(play())
     eventually(lambda: told(world, "stream.cut", "acme"), lambda events: (world[who].id, "denied") in events)
+
+
+def test_a_machine_that_asks_without_end_is_cut(world: World, tmp_path: Path) -> None:
+    hostile = register(world, tmp_path / "hostile", "evil-1", "globex", "rival")
+
+    async def play() -> None:
+        link = await dial(world, hostile.credential, "/relay/agent")
+        await link.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, channels=[]))
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1_000):
+                await link.send(frames.encode_json(Kind.PROBE, LINK, nonce="again"))
+        assert await close_code(link) == CloseCode.MALFORMED
+
+    asyncio.run(play())
+    eventually(lambda: told(world, "machine.cut", "globex"), lambda events: (hostile.id, "denied") in events)
