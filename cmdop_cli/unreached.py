@@ -54,11 +54,26 @@ def _name_nearest(call: "Call", ref: str, unknown: NotFound) -> None:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the one of ``known`` that ``word`` was probably meant to be, or ``""``."""
-    from difflib import get_close_matches
+    """Return the one of ``known`` that ``word`` is a slip of the finger away from, or ``""``.
 
-    by_folded = {each.casefold(): each for each in known}
-    return next((by_folded[each] for each in get_close_matches(word.casefold(), by_folded, n=1)), "")
+    No more than one slip, and never in a number: ``web-2`` is another machine than ``web-1``, and what is proposed here
+    is pasted and run.
+    """
+    folded = word.casefold()
+    return next((each for each in known if _is_one_slip(folded, each.casefold())), "")
+
+
+def _is_one_slip(one: str, other: str) -> bool:
+    """Tell whether a letter was left out, added, mistaken, or swapped with the next, while the digits are the same."""
+    if [each for each in one if each.isdigit()] != [each for each in other if each.isdigit()]:
+        return False
+    short, long = sorted((one, other), key=len)
+    at = next((place for place, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[at:] == long[at + 1 :]
+    return short[at + 1 :] == long[at + 1 :] or (
+        short[at : at + 2] == long[at : at + 2][::-1] and short[at + 2 :] == long[at + 2 :]
+    )
 
 
 def names_of(machine: "Machine") -> tuple[str, ...]:

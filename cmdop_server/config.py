@@ -277,7 +277,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CMDOP_BEHIND_PROXY", "behind_proxy", _flag, False, "1: a proxy in front of it speaks TLS"),
     Variable("CMDOP_TRUSTED_PROXIES", "trusted_proxies", _networks, (), "networks whose forwarded headers count"),
     Variable("CMDOP_WORKERS", "workers", _number(1, 64, 2), 1, "processes; more than one needs PostgreSQL"),
-    Variable("CMDOP_DEVICE_INTERVAL", "device_interval", _number(1, 60, 5), 5, "seconds between polls of a sign-in"),
+    Variable("CMDOP_DEVICE_INTERVAL", "device_interval", _number(0, 60, 5), 5, "seconds between polls of a sign-in"),
     Variable("CMDOP_THREADS", "threads", _number(1, 64, 8), 8, "requests that one process works on at a time"),
     Variable("CMDOP_HASHING_SLOTS", "hashing_slots", _number(1, 16, 2), 2, "passwords hashed at a time, 64 MiB each"),
     Variable("CMDOP_DRAIN_SECONDS", "drain_seconds", _number(0, 600, 20), 20, "how long SIGTERM waits for requests"),

@@ -34,27 +34,62 @@ def play(stage: Stage) -> None:
     laptop_key, pipeline_key = keys(alice, asked)
     web = agent(stage, "web-1", pipeline_key)
     globex_token = alice.captures("cmdop connect join-token create --workspace globex --quiet", "TOKEN")
-    listed = alice.begins("cmdop auth list-keys")
     ran = pipeline(stage, pipeline_key)
     line = "cmdop connect --hostname db-1 --join-token env:TOKEN"
     db = Person(stage, "db-1").begins(line, TOKEN=globex_token.value)
-    listed.shows()
     say("\n# The pipeline: no sign-in, no prompt, the key decides the workspace.")
     for each, status in ran:
         each.shows(expect=status)
+
+    db.until(r"\[y/N\]", end="")
+    db.types("y\r")
+    web.until("connected to")
+    seen = [alice.begins("cmdop connect list"), alice.begins("cmdop connect exec web-1 -- uname -sm")]
+    copy = agent(stage, "web-1", pipeline_key, on="copy")
+    laptop = Person(stage, "laptop").begins(
+        "cmdop connect web-1", shown="CMDOP_API_KEY=$LAPTOP cmdop connect web-1", CMDOP_API_KEY=laptop_key
+    )
+    db.until("connected to")
+    foreign = alice.begins("cmdop connect exec db-1 -- uname")
 
     say("\n# A guest may look, and is told why not more.")
     guest.shows()
     bobs.ends()
     refused = bob.begins("cmdop auth create-key --name mine --workspace acme")
-    web.until("connected to")
-    copy = agent(stage, "web-1", pipeline_key, on="copy")
+    watching = bob.begins("cmdop connect observe web-1 --workspace acme")
     bobs.shows()
     refused.shows(expect=Exit.FORBIDDEN)
 
     say("\n# Two machines. Each dials out to the control plane and listens to nobody.")
     globex_token.shows()
-    machines(stage, alice, bob, (web, db, copy), laptop_key)
+    web.shows_until("connected to")
+    db.shows_until("connected to")
+    for each in seen:
+        each.shows()
+
+    say("\n# The name is taken, and whoever has it is not disturbed.")
+    copy.shows(expect=Exit.CONFLICT)
+    foreign.ended()
+    move = alice.begins("cmdop connect workspace move db-1 --workspace globex --to acme --yes")
+
+    say("\n# A terminal on the machine; a guest watches it.")
+    watched(laptop, watching)
+
+    say("\n# From one tenant to the other, with rights in both, and only so.")
+    foreign.shows(expect=Exit.REMOTE)
+    move.shows()
+    say("\ndb-1$   (its agent, which dials anew)")
+    db.shows_until("connected to")
+    there = alice.begins("cmdop connect exec db-1 -- uname")
+    revocation = Revocation(alice, laptop)
+    there.shows()
+
+    say("\n# The laptop is lost. Its key is revoked, and its open terminal closes.")
+    revocation.shows()
+    say("\nbob$   (who was watching)")
+    watching.shows()
+    for each in (web, db):
+        each.types("\x03")
 
     say("\n# Everything was written down, also what was refused.")
     trail = [alice.begins("cmdop audit list --days 30"), alice.begins("cmdop audit head")]
@@ -89,63 +124,39 @@ def agent(stage: Stage, hostname: str, key: str, *, on: str = "") -> Run:
     return Person(stage, on or hostname).begins(line, shown=f"CMDOP_API_KEY=$KEY {line}", CMDOP_API_KEY=key)
 
 
-def machines(stage: Stage, alice: Person, bob: Person, agents: tuple[Run, Run, Run], laptop_key: str) -> None:
-    """Two machines in two tenants: a command, a terminal that a guest watches, a move, a key that is revoked."""
-    web, db, copy = agents
-    web.shows_until("connected to")
-    shown = [alice.begins("cmdop connect list"), alice.begins("cmdop connect exec web-1 -- uname -sm")]
-    laptop = Person(stage, "laptop").begins(
-        "cmdop connect web-1", shown="CMDOP_API_KEY=$LAPTOP cmdop connect web-1", CMDOP_API_KEY=laptop_key
-    )
-    db.shows_until(r"\[y/N\]", end="")
-    foreign = alice.begins("cmdop connect exec db-1 -- uname")
-    db.types("y\r")
-    db.shows_until("connected to")
-    watching = bob.begins("cmdop connect observe web-1 --workspace acme")
-    for each in shown:
-        each.shows()
-
-    say("\n# The name is taken, and whoever has it is not disturbed.")
-    copy.shows(expect=Exit.CONFLICT)
-
-    say("\n# A terminal on the machine; a guest watches it.")
-    foreign.ended()
-    move = alice.begins("cmdop connect workspace move db-1 --workspace globex --to acme --yes")
+def watched(laptop: Run, watching: Run) -> None:
+    """Type in one terminal, and see it in both."""
     laptop.shows_until(r"Ctrl-D ends the shell\s+\S", end="")  # … and the shell's prompt, whatever it is here
     watching.shows_until("watching")
     laptop.types("echo the answer is $((6 * 7))\r")
     laptop.shows_until("the answer is 42")
     watching.shows_until("the answer is 42")
 
-    say("\n# From one tenant to the other, with rights in both, and only so.")
-    foreign.shows(expect=Exit.REMOTE)
-    move.shows()
-    say("\ndb-1$   (its agent, which dials anew)")
-    db.shows_until("connected to")
-    alice.types("cmdop connect exec db-1 -- uname")
 
-    say("\n# The laptop is lost. Its key is revoked, and its open terminal closes.")
-    revoked(alice, laptop, watching)
-    for each in (web, db):
-        each.types("\x03")
+class Revocation:
+    """A key is revoked while a terminal that it opened is in use."""
 
+    def __init__(self, alice: Person, laptop: Run) -> None:
+        self._laptop = laptop
+        self._closed = 0.0
+        self._watch = Stopwatch()
+        self._waiting = threading.Thread(target=self._wait)
+        self._waiting.start()
+        self._command = alice.begins("cmdop auth revoke-key my-laptop --yes")
 
-def revoked(alice: Person, laptop: Run, watching: Run) -> None:
-    """Revoke the laptop's key while its terminal is open; say when the terminal closed."""
-    closed: list[float] = []
-    watch = Stopwatch()
+    def _wait(self) -> None:
+        self._laptop.ended()
+        self._closed = self._watch.read()
 
-    def wait() -> None:
-        laptop.terminal.finish()
-        closed.append(watch.read())
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    alice.types("cmdop auth revoke-key my-laptop --yes")
-    answered = watch.read()
-    waiting.join()
-    say("\nlaptop$   (its terminal, open until now)")
-    laptop.shows(expect=Exit.NO_CREDENTIAL)
-    say(f"\n  (closed {closed[0]:.2f} s after alice pressed Enter; her command had its answer after {answered:.2f} s)")
-    say("\nbob$   (who was watching)")
-    watching.shows()
+    def shows(self) -> None:
+        """Show what was typed, what became of the terminal, and how long that took."""
+        self._command.ended()
+        answered = self._watch.read()
+        self._command.shows()
+        self._waiting.join()
+        say("\nlaptop$   (its terminal, open until now)")
+        self._laptop.shows(expect=Exit.NO_CREDENTIAL)
+        took = (
+            f"closed {self._closed:.2f} s after alice pressed Enter; her command had its answer after {answered:.2f} s"
+        )
+        say(f"\n  ({took})")

@@ -85,10 +85,10 @@ class Run:
         found = re.compile(pattern).search(self.terminal.text)
         self._show(found.end() if found else None)
 
-    def until(self, pattern: str) -> str:
+    def until(self, pattern: str, end: str = "\n") -> str:
         """Wait, without showing anything, for a line that has ``pattern``; return the match."""
         try:
-            return self.terminal.read_until(re.compile(pattern))
+            return self.terminal.read_until(re.compile(pattern), 0, end)
         except Ended as ended:
             fail(self._line, f"{ended} without printing {pattern}", self.terminal.text)
 
@@ -236,7 +236,7 @@ class Stage:
         self._environment = {
             **ours(),
             "CMDOP_DATA_DIR": str(folder / "server"),
-            "CMDOP_DEVICE_INTERVAL": "1",  # nobody watches a demo wait
+            "CMDOP_DEVICE_INTERVAL": "0",  # nobody watches a demo wait
         }
         self._log = (folder / "server.log").open("wb")
         self._server = subprocess.Popen(

@@ -15,7 +15,7 @@ from cmdop_sdk.transport import API_BASE, Transport
 from cmdop_wire.vocab import GRANT_DEVICE_CODE, GRANT_REFRESH, GRANT_SIGN_IN_TOKEN, ErrorCode
 
 SLOWER = 5.0  # seconds added to the gap at every slow_down, RFC 8628 §3.5
-POLL_FASTEST, POLL_SLOWEST = 0.05, 60.0  # seconds: what a server may ask for is kept within reason
+POLL_FASTEST, POLL_SLOWEST = 0.2, 60.0  # seconds: what a server may ask for is kept within reason
 
 
 class SignedIn(NamedTuple):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cmdop_cli import unreached
 from cmdop_cli.folding import folded
 from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, RESERVED_SCOPES, Exit, Scope
 from tests.agents import register
@@ -289,3 +290,15 @@ def test_the_server_s_long_sentences_are_folded_too(cmdop: Cmdop) -> None:
         "error: there is no option --rol of cmdop server user create;",
         "  the nearest is --role",
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("wbe-1", "web-1"), ("web1", "web-1"), ("weeb-1", "web-1"), ("WEB-1", "web-1"), ("veb-1", "web-1"),
+        ("web-2", ""), ("web-11", ""), ("web", ""), ("db-1", ""), ("bwe-1", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_only_a_slip_of_the_finger_leads_to_another_machine_and_never_in_a_number(word: str, found: str) -> None:
+    assert unreached.nearest(word, ["prod-web", "web-1"]) == found
+    assert unreached.nearest("prod-db", ["prod-web"]) == ""
