@@ -22,8 +22,7 @@ def explain(call: "Call", failure: Failure) -> Failure:
     if failure.code in ("invalid_key", ErrorCode.UNAUTHENTICATED) and call.has_key:
         _blame_key(call, failure)
     if failure.hint == environment.UNSET_KEY:  # which is no help where it was set for this one line
-        rest = call.line.removeprefix("cmdop ")
-        failure.hint = f"cmdop --no-api-key {rest}; for the whole shell: {environment.UNSET_KEY}"
+        failure.hint = f"cmdop --no-api-key {call.line.removeprefix('cmdop ')}"
     resolution = call.resolved
     if resolution is None or resolution.workspace is None:
         return failure

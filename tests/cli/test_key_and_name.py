@@ -70,8 +70,7 @@ def test_a_key_that_is_refused_is_named_and_taken_away(cmdop: Cmdop, world: Worl
         ran = here.here("workspace", "show")
         assert ran.code == Exit.NO_CREDENTIAL, ran
         assert "the key in CMDOP_API_KEY" in ran.err
-        fix = "fix: cmdop --no-api-key workspace show; for the whole shell: unset CMDOP_API_KEY"
-        assert fix in ran.err.splitlines()
+        assert "fix: cmdop --no-api-key workspace show" in ran.err.splitlines()
         assert here.environ["CMDOP_API_KEY"] not in ran.err
 
 
