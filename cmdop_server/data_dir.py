@@ -203,6 +203,13 @@ def open_secrets(config: Config) -> Secrets:
     existing = read_secrets(config)
     if existing is not None:
         return existing
+    from filelock import FileLock  # noqa: PLC0415 - as below
+
+    with FileLock(config.data_dir / "secrets.lock", mode=0o600, timeout=60):
+        return read_secrets(config) or _make_secrets(config)  # a start and a ``bootstrap`` at once use the same ones
+
+
+def _make_secrets(config: Config) -> Secrets:
     path = config.data_dir / SECRETS_FILE
     refuse_vanished(config)
     fresh = {

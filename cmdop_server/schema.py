@@ -122,11 +122,12 @@ def ensure(*, migrate: bool) -> bool:
             found = state()
             refuse_newer(found)
             if found.pending:
-                if found.is_new and not connection.introspection.table_names():
+                is_empty = found.is_new and not connection.introspection.table_names()
+                _begin()
+                if is_empty:
                     create(found.pending)
                 else:
                     _migrate()
-                _complete()
                 changed = True
     check_secrets()
     return changed
@@ -151,7 +152,8 @@ def _migrate() -> None:
     call_command("migrate", verbosity=0, interactive=False)
 
 
-def _complete() -> None:
+def _begin() -> None:
+    """Make the tables beside the models' first: whoever sees the migrations done, and asks no more, finds these too."""
     call_command("createcachetable", verbosity=0)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(stamp.CREATE)

@@ -14,6 +14,7 @@ def play(stage: Stage) -> None:
     password = f"--password-file {stage.password_file}"
     alice, bob = Person(stage, "alice"), Person(stage, "bob")
     account = stage.on_the_host(f"cmdop server bootstrap --email alice@example.com {password}")
+    stage.is_ready()
     signing_in = alice.approves(alice.asks_to_sign_in(), "alice@example.com", after=account)
     account.shows()
     signing_in.shows()

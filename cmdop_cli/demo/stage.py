@@ -1,11 +1,11 @@
 """What the demo happens on: a folder, a control plane in it, and people and machines with a terminal each."""
 
 import contextlib
-import json
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -218,6 +218,12 @@ def ours() -> dict[str, str]:
     return {**kept, "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
 
 
+def free_port() -> int:
+    """Return a port of loopback that nobody uses at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def argv(line: str) -> list[str]:
     """Return the words of ``line`` with ``cmdop`` replaced by this very installation."""
     return [sys.executable, "-m", "cmdop_cli", *shlex.split(line)[1:]]
@@ -232,24 +238,28 @@ class Stage:
         self.password_file.write_text(PASSWORD)
         self.password_file.chmod(0o600)
         self._runs: list[Run] = []
-        say("$ cmdop server start --port 0        # a control plane of our own, on a free port")
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
         self._environment = {
             **ours(),
             "CMDOP_DATA_DIR": str(folder / "server"),
             "CMDOP_DEVICE_INTERVAL": "0",  # nobody watches a demo wait
+            "CMDOP_PORT": str(port),  # for what else is typed there, before the server can be asked
         }
+        say(f"$ cmdop server start --port {port}        # a control plane of our own, on a free port")
         self._log = (folder / "server.log").open("wb")
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "cmdop_server", "start", "--port", "0", "--ready-json"],
+        self._server = subprocess.Popen(  # noqa: S603 - our own command line
+            [sys.executable, "-m", "cmdop_server", "start", "--port", str(port), "--ready-json"],
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
+
+    def is_ready(self) -> None:
+        """Wait until the server serves, and say so."""
         assert self._server.stdout is not None
-        ready = self._server.stdout.readline()
-        if not ready:
-            fail("cmdop server start", f"ended with {self._server.wait()}", (folder / "server.log").read_text())
-        self.url: str = json.loads(ready)["url"]
+        if not self._server.stdout.readline():
+            log = (self.folder / "server.log").read_text()
+            fail("cmdop server start", f"ended with {self._server.wait()}", log)
         say(f"ready at {self.url}")
 
     def started(self, run: Run) -> Run:

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,13 @@ def test_backup_of_postgresql_is_left_to_postgresql(host: Host) -> None:
     assert done.returncode == 2
     assert 'pg_dump --format=custom --file=there.dump "$CMDOP_DATABASE_URL"' in done.stderr
     assert "hunter2" not in done.stderr
+
+
+def test_whoever_comes_first_makes_the_secrets_for_all(host: Host) -> None:
+    for number in range(3):
+        host.data_dir = host.folder / f"server-{number}"
+        host.environ["CMDOP_DATA_DIR"] = str(host.data_dir)
+        with ThreadPoolExecutor(4) as pool:
+            ran = list(pool.map(lambda _: host.run("bootstrap", "--email", "a@example.com", "--token-only"), range(4)))
+        assert [each.returncode for each in ran] == [0] * 4, [each.stderr for each in ran]
+        assert host.run("check").returncode == 0
