@@ -276,8 +276,7 @@ def test_a_script_must_say_exactly_what_it_means(member: Cmdop) -> None:
         ran = member(*line)
         assert ran.code in (Exit.NOT_FOUND, Exit.REMOTE), line
         assert "called db" in ran.err
-        meant = " ".join(line).replace("db", "db-1")
-        assert f"fix: cmdop {meant}\n" in ran.err
+        assert "fix: cmdop connect list\n" in ran.err  # db-1 is one machine of perhaps many
 
 
 def test_a_machine_can_be_picked_at_a_terminal(member: Cmdop) -> None:

@@ -11,7 +11,10 @@ COMPLAINTS = {
     "": ("cmdop server needs COMMAND", "cmdop server --help"),
     "strat": ("strat is no command of cmdop server", "cmdop server start --help"),
     "xyzzy": ("xyzzy is no command of cmdop server", "cmdop server --help"),
-    "start --prot 3": ("--prot is more than cmdop server start takes", "cmdop server start --help"),
+    "start --prot 3": (
+        "there is no option --prot of cmdop server start; the nearest is --port",
+        "cmdop server start --help",
+    ),
     "start --tls x": ("--tls is one of self-signed", "cmdop server start --help"),
     "start --port": ("--port needs a value", "cmdop server start --help"),
     "check --json=1": ("--json takes no value", "cmdop server check --help"),
