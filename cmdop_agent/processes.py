@@ -20,6 +20,7 @@ from cmdop_agent.children import Child, Ended, members_of
 LADDER = ((signal.SIGHUP, 0.5), (signal.SIGTERM, 1.0), (signal.SIGKILL, 5.0))  # signal, seconds before the next
 LINGER = 0.5  # seconds that output is waited for after the end, when somebody else still holds its other end
 _LOOK = 0.02
+LATE, _LATE_PAUSE = 10, 0.1  # times and seconds that jobs of a shell's last moment are hung up on
 _END_OF_INPUT = b"\x04"
 
 
@@ -223,21 +224,30 @@ class Process:
         hung up on, as when a terminal closes. Of a command it is everything that did not leave its session.
         """
         groups = {self.child.pid, self._foreground()}
-        hung_up_on = set(groups)
+        known = groups | self._hang_up_on_jobs(groups, set(groups))
         for number, patience in LADDER:
-            self._hang_up_on_jobs(groups, hung_up_on)
+            self._hang_up_on_jobs(groups, known)
             for group in groups:
                 self._signal(group, number)
             if await self._is_gone(groups, patience):
                 break
-        self._hang_up_on_jobs(groups, hung_up_on)  # that the shell began in its last moment
+        for _ in range(LATE):
+            if not self._hang_up_on_jobs(groups, known):
+                break
+            await asyncio.sleep(_LATE_PAUSE)
 
-    def _hang_up_on_jobs(self, groups: set[int], hung_up_on: set[int]) -> None:
-        for group in {job.group for job in members_of(self.child.pid) or ()} - hung_up_on:
-            hung_up_on.add(group)
+    def _hang_up_on_jobs(self, groups: set[int], known: set[int]) -> set[int]:
+        """Hang up on the jobs that are not ``known`` and return them.
+
+        What the shell began in its last moment is told several times: until it has become its program, the shell's trap
+        takes the signal.
+        """
+        found = {job.group for job in members_of(self.child.pid) or ()} - known
+        for group in found:
             self._signal(group, signal.SIGHUP)
-            if self.terminal is None:
-                groups.add(group)
+        if self.terminal is None:
+            groups |= found
+        return found
 
     async def _is_gone(self, groups: set[int], patience: float) -> bool:
         deadline = monotonic() + patience

@@ -37,12 +37,18 @@ def home(tmp_path: Path) -> Path:
     return made
 
 
+def answers(path: Path) -> bool:
+    """Tell whether somebody listens on a socket; it is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def agent(home: Path, isolated: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a real agent, whose relay is out of reach."""
     process = subprocess.Popen([sys.executable, "-m", "tests.sdk.lone_agent", str(home)], cwd=REPOSITORY, env=isolated)
     deadline = time.monotonic() + 30
-    while not socket_path(home).exists():
+    while not answers(socket_path(home)):
         assert process.poll() is None, "the agent ended"
         assert time.monotonic() < deadline
         time.sleep(0.02)
