@@ -7,8 +7,6 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from cmdop_server.limits import HEAD_BYTES, HEAD_SECONDS
 
-AHEAD = 4  # messages, of a quarter of a MiB at most, that wait for the application while more are read
-
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Cuts off whoever sends a head without end, or nothing at all."""
@@ -64,21 +62,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Leaves whoever does not read: a transport that is closed waits for ever for a peer to take what is on its way.
-
-    And takes a few messages ahead of the application; uvicorn's own stops reading with each of them.
-    """
+    """Leaves whoever does not read: a transport that is closed waits for ever for a peer to take what is on its way."""
 
     _leaving: asyncio.TimerHandle | None = None
-
-    def send_receive_event_to_app(self) -> None:
-        """Hand a message on; read no further only when ``AHEAD`` of them wait."""
-        if self.queue.qsize() >= AHEAD:
-            super().send_receive_event_to_app()
-            return
-        is_paused, self.read_paused = self.read_paused, True  # so it believes that there is nothing to pause
-        super().send_receive_event_to_app()
-        self.read_paused = is_paused
 
     def keepalive_timeout(self) -> None:
         """Drop a peer that did not answer a ping; it will not answer a farewell either."""
