@@ -246,7 +246,7 @@ class Channels:
         started = monotonic()
 
         def deliver(kind: Kind, data: bytes) -> None:
-            self.outbox.put(channel.output(kind, data))
+            self.outbox.put(channel.output(kind, data), data)
 
         process = start(
             opening,

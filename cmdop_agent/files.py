@@ -150,7 +150,7 @@ async def _send(channels: "Channels", each: "Open", root: str, parts: list[str],
                 continue  # the room may be another by now
             data, ahead = bytes(ahead[: min(room, LIMITS.chunk)]), ahead[min(room, LIMITS.chunk) :]
             size += len(data)
-            channels.outbox.put(channel.output(Kind.OUTPUT, data))
+            channels.outbox.put(channel.output(Kind.OUTPUT, data), data)
         channels.outbox.put(channel.exit(status=0, size=size, sha256=digest.hexdigest()))
     finally:
         os.close(opened)

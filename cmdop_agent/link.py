@@ -14,9 +14,10 @@ from time import monotonic
 from typing import Any
 
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from cmdop_agent.channels import Channels
+from cmdop_sdk.connection import Connection
 from cmdop_sdk.network import proxy_for, unreachable
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Frame, Kind, Malformed
@@ -109,10 +110,13 @@ class Link:
         self._on_lost = on_lost
         self._wait = wait or Wait()
         self._wake = asyncio.Event()
-        self._socket: ClientConnection | None = None
+        self._socket: Connection | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._told = ""  # why the relay ended the last link
+        self._greeted = asyncio.Event()  # WELCOME has come
+        self._ended = asyncio.Event()  # nothing comes any more, or what came was wrong
+        self._problem: Exception | None = None
 
     async def keep(self) -> None:
         """Dial, serve, and dial again, until ``stop``."""
@@ -157,7 +161,7 @@ class Link:
         if self.state.is_up:
             self._channels.outbox.put(frame)
 
-    async def _leave(self, socket: ClientConnection, code: CloseCode, *, is_answered: bool = False) -> None:
+    async def _leave(self, socket: Connection, code: CloseCode, *, is_answered: bool = False) -> None:
         """Hand over what is queued, then close; whoever does not answer is left.
 
         After a goodbye the relay closes, once it is written that the machine is offline.
@@ -174,6 +178,7 @@ class Link:
     async def _once(self) -> int | None:
         """Hold one connection; return the close code that the relay gave, if any."""
         origin = "http" + self._url.removeprefix("ws").partition("/relay/")[0]
+        self._ended, self._greeted, self._problem = asyncio.Event(), asyncio.Event(), None
         try:
             async with connect(
                 self._url,
@@ -189,8 +194,13 @@ class Link:
                 proxy=proxy_for(origin),
                 user_agent_header=None,
                 process_exception=lambda error: error,  # no tries of its own, and no redirects
+                create_connection=lambda *given, **options: Connection(  # type: ignore[arg-type] # a factory, as documented
+                    self._received, self._ended.set, *given, **options
+                ),
                 logger=_QUIET,
             ) as socket:
+                assert isinstance(socket, Connection), "we made it"
+                socket.take_over()
                 self._socket = socket
                 try:
                     return await self._serve(socket)
@@ -220,17 +230,49 @@ class Link:
             self.state.last_problem = "the connection was lost"
             return None
         told = ALONE.get(self._told)
-        self.state.last_problem = told or f"the relay closed the link: {closed.rcvd.reason or closed.rcvd.code}"
+        did = "closed" if self._greeted.is_set() else "refused"
+        self.state.last_problem = told or f"the relay {did} the link: {closed.rcvd.reason or closed.rcvd.code}"
         return closed.rcvd.code
 
-    async def _serve(self, socket: ClientConnection) -> int | None:
+    async def _serve(self, socket: Connection) -> int | None:
         await socket.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, **self._hello()))
-        async with asyncio.timeout(LIMITS.hello):
-            welcome = _decoded(await socket.recv())
+        welcomed, ended = (asyncio.ensure_future(event.wait()) for event in (self._greeted, self._ended))
+        try:
+            async with asyncio.timeout(LIMITS.hello):
+                await asyncio.wait((welcomed, ended), return_when=asyncio.FIRST_COMPLETED)
+            sender = asyncio.create_task(self._channels.outbox.drain(socket.send_parts))
+            try:
+                await asyncio.wait((sender, ended), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sender.cancel()
+                with contextlib.suppress(asyncio.CancelledError, websockets.ConnectionClosed):
+                    await sender
+        finally:
+            welcomed.cancel()
+            ended.cancel()
+        if self._problem is not None:
+            raise self._problem
+        await socket.wait_closed()
+        raise socket.protocol.close_exc
+
+    def _received(self, message: bytes | bytearray) -> None:
+        """Act on a message where it arrives, without a task in between; nothing follows one that is wrong."""
+        if self._problem is not None:
+            return
+        try:
+            frame = frames.decode(message)
+            if self.state.is_up:
+                self._take(frame)
+            else:
+                self._greet(frame)
+        except Exception as problem:  # of a bug of ours, too: the link is dialled again
+            self._problem = problem
+            self._ended.set()
+
+    def _greet(self, welcome: Frame) -> None:
         if welcome.kind is Kind.CLOSE:
-            self.state.last_problem = f"the relay refused the link: {frames.body_of(welcome).get('reason', '')}"
-            await socket.wait_closed()
-            return socket.close_code
+            self._told = str(frames.body_of(welcome).get("reason", ""))
+            return
         if welcome.kind is not Kind.WELCOME:
             raise Malformed("the relay speaks before WELCOME")
         body = frames.body_of(welcome)
@@ -238,15 +280,8 @@ class Link:
         self.state.node, self.state.server_version = str(body.get("node", "")), str(body.get("server", ""))
         self.state.last_problem, self.state.next_attempt = "", None
         self._channels.link_found()
-        sender = asyncio.create_task(self._channels.outbox.drain(socket.send))
-        try:
-            self._on_welcome(body)
-            while True:
-                self._take(_decoded(await socket.recv()))
-        finally:
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, websockets.ConnectionClosed):
-                await sender
+        self._greeted.set()
+        self._on_welcome(body)
 
     def _take(self, frame: Frame) -> None:
         if frame.channel != LINK:
@@ -261,9 +296,3 @@ class Link:
             log.info("the relay ends the link: %s", self._told)
         elif frame.kind is not Kind.PROBED:
             raise Malformed(f"{frame.kind.name} is not for the link")
-
-
-def _decoded(message: str | bytes) -> Frame:
-    if isinstance(message, str):
-        raise Malformed("a text message")
-    return frames.decode(message)

@@ -19,7 +19,7 @@ class Outbox:
 
     def __init__(self, on_room: Callable[[int], None] = lambda _: None) -> None:
         self._on_room = on_room
-        self._lanes: dict[int, deque[bytes]] = {}
+        self._lanes: dict[int, deque[tuple[bytes, bytes]]] = {}
         self._turns: deque[int] = deque()
         self._queued: dict[int, int] = {}
         self._news = asyncio.Event()
@@ -30,9 +30,10 @@ class Outbox:
         """Return how many more bytes of output a channel may queue; control frames always may."""
         return LANE - self._queued.get(number, 0)
 
-    def put(self, frame: bytes | None) -> None:
-        """Queue a frame; ``None`` (no link) is dropped, the channel keeps what must not be lost.
+    def put(self, frame: bytes | None, data: bytes = b"") -> None:
+        """Queue a frame, or its beginning and the ``data`` that follows.
 
+        ``None`` (no link) is dropped, the channel keeps what must not be lost.
         What speaks of the link itself goes first: a probe's answer must not wait for anybody's output.
         """
         if frame is None:
@@ -44,8 +45,8 @@ class Outbox:
                 self._turns.appendleft(number)
             else:
                 self._turns.append(number)
-        self._lanes[number].append(frame)
-        self._queued[number] = self._queued.get(number, 0) + len(frame)
+        self._lanes[number].append((frame, data))
+        self._queued[number] = self._queued.get(number, 0) + len(frame) + len(data)
         self._news.set()
         self._is_empty.clear()
 
@@ -60,7 +61,7 @@ class Outbox:
         """Wait until everything has been handed to the link."""
         await self._is_empty.wait()
 
-    async def drain(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+    async def drain(self, send: Callable[[bytes, bytes], Awaitable[None]]) -> None:
         """Send for ever, one frame after the other, at the pace of the link."""
         while True:
             while not self._turns:
@@ -69,15 +70,15 @@ class Outbox:
                 await self._news.wait()
             number = self._turns.popleft()
             lane = self._lanes[number]
-            frame = lane.popleft()
+            frame, data = lane.popleft()
             if not lane:
                 del self._lanes[number]
             elif number == LINK:
                 self._turns.appendleft(number)
             else:
                 self._turns.append(number)
-            await send(frame)
-            self._sent(number, len(frame))
+            await send(frame, data)
+            self._sent(number, len(frame) + len(data))
 
     def _sent(self, number: int, size: int) -> None:
         before = self._queued.get(number, 0)

@@ -157,9 +157,9 @@ class Channel:
         return min(self._output[kind].room, LIMITS.chunk)
 
     def output(self, kind: Kind, data: bytes) -> bytes | None:
-        """Account for output that fits in ``room``; return its frame, or ``None`` while the link is away."""
+        """Account for output that fits in ``room``; return what goes before it, or ``None`` while the link is away."""
         offset = self._output[kind].send(data)
-        return None if self.number is None else frames.encode_data(kind, self.number, offset, data)
+        return None if self.number is None else frames.data_head_of(kind, self.number, offset)
 
     def consumed(self, size: int) -> bytes | None:
         """Account for input that the process took; return a grant when it is time for one."""

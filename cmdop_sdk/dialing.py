@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from cmdop_sdk import websocket
 from cmdop_sdk.auth import Secret
 from cmdop_sdk.bearers import Bearer, Shown
+from cmdop_sdk.connection import Connection, OnLost, OnMessage
 from cmdop_sdk.errors import (
     AuthenticationError,
     CMDOPError,
@@ -32,8 +33,6 @@ from cmdop_sdk.errors import (
 from cmdop_sdk.network import proxy_for, unreachable
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.trust import ssl_context
-from cmdop_sdk.websocket import Frame as SocketFrame
-from cmdop_sdk.websocket import Opcode
 from cmdop_wire.frames import LIMITS, PROTOCOL
 
 CLIENT_PATH = "/relay/client"
@@ -63,9 +62,6 @@ class Ticketed(NamedTuple):
 Tickets = Callable[[Purpose], Awaitable[Ticketed]]
 """Asks the server, over HTTP, for a ticket that opens one stream."""
 
-OnMessage = Callable[[bytearray | bytes], None]
-OnLost = Callable[[], None]
-
 
 class Target(NamedTuple):
     """Where streams are opened: the origin that the credential belongs to (D-23), and whom to believe there."""
@@ -82,57 +78,6 @@ class Target(NamedTuple):
     def tls(self) -> ssl.SSLContext | None:
         """Return whom to believe, ``None`` for plain http, which ``origin_of`` lets through on loopback only."""
         return ssl_context(ca_file=self.ca_file, ca_pin=self.ca_pin) if self.origin.startswith("https:") else None
-
-
-class Connection(websocket.ClientConnection):
-    """A websocket that hands on each message where it arrives: no queue, no task switch, no copy in between.
-
-    Whoever takes the messages bounds what it keeps by the windows that it grants, or with ``pause`` and ``resume``.
-    """
-
-    def __init__(self, on_message: OnMessage, on_lost: OnLost, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._on_message = on_message
-        self._on_lost = on_lost
-        self._pieces: list[bytes | bytearray | memoryview] = []  # of a message in several frames
-
-    def process_event(self, event: Any) -> None:
-        """Take what the protocol understood of the bytes that came."""
-        if not isinstance(event, SocketFrame) or event.opcode not in (
-            Opcode.BINARY,
-            Opcode.CONT,
-            Opcode.TEXT,
-        ):
-            super().process_event(event)
-        elif event.opcode is Opcode.BINARY and event.fin:
-            self._on_message(event.data)  # type: ignore[arg-type] # memoryviews are only sent
-        elif event.opcode is Opcode.TEXT:
-            self._on_message(b"")  # which is no frame
-        else:
-            self._pieces.append(event.data)  # all of them together within max_size
-            if event.fin:
-                message = b"".join(self._pieces)
-                self._pieces.clear()
-                self._on_message(message)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that nothing comes or goes any more."""
-        super().connection_lost(exc)
-        self._on_lost()
-
-    def pause(self) -> None:
-        """Read no more from the network until ``resume``."""
-        if not self.transport.is_closing():
-            self.transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read again."""
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def abort(self) -> None:
-        """Drop the connection without a word."""
-        self.transport.abort()
 
 
 class _Dial(websocket.connect):
@@ -286,6 +231,7 @@ class Dialer:
             connection.transport.abort()
             raise UnexpectedAnswer(f"{origin} does not speak {PROTOCOL}", hint="pip install -U cmdop-cli")
         assert isinstance(connection, Connection), "we made it"
+        connection.take_over()
         return connection
 
 

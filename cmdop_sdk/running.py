@@ -91,8 +91,11 @@ class RunningCommand:
     async def __aiter__(self) -> AsyncIterator[tuple[Where, memoryview]]:
         while True:
             try:
-                async with asyncio.timeout_at(self._deadline):
+                if self._stream.has_output:  # a timer for each piece would cost a tenth of a transfer
                     piece = await self._stream.read()
+                else:
+                    async with asyncio.timeout_at(self._deadline):
+                        piece = await self._stream.read()
             except TimeoutError:
                 raise TimedOut("the machine did not end the command in time", hint="cmdop connect list") from None
             if piece is None:

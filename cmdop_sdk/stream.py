@@ -16,7 +16,8 @@ from typing import Any, Self
 from cmdop_sdk import stream_ends
 from cmdop_sdk.auth import EXPIRY_MARGIN
 from cmdop_sdk.bearers import Shown
-from cmdop_sdk.dialing import CLOSING, Connection, Dialer, Purpose
+from cmdop_sdk.connection import Connection
+from cmdop_sdk.dialing import CLOSING, Dialer, Purpose
 from cmdop_sdk.errors import CMDOPError, InvalidRequest, ServiceUnavailable, StreamClosed, TimedOut, Unreachable
 from cmdop_sdk.stream_state import Notice, Output, StreamState
 from cmdop_sdk.websocket import ConnectionClosed
@@ -64,6 +65,11 @@ class Stream:
     def opened(self) -> Mapping[str, Any]:
         """Return what the far side said when it began."""
         return self._state.opened
+
+    @property
+    def has_output(self) -> bool:
+        """Tell whether ``read`` has something to return now."""
+        return bool(self._state.arrived)
 
     @property
     def exit(self) -> Mapping[str, Any] | None:

@@ -19,7 +19,12 @@ from websockets import (  # noqa: E402 - only now, which is the point
     WebSocketException,
 )
 from websockets.asyncio.client import ClientConnection, connect  # noqa: E402
-from websockets.frames import Frame, Opcode  # noqa: E402
+from websockets.frames import (  # type: ignore[attr-defined]  # noqa: E402 - the fast one, if it was built
+    Frame,
+    Opcode,
+    apply_mask,
+)
+from websockets.protocol import State  # noqa: E402
 
 __all__ = [
     "ClientConnection",
@@ -31,7 +36,9 @@ __all__ = [
     "InvalidURI",
     "Opcode",
     "ProxyError",
+    "State",
     "Subprotocol",
     "WebSocketException",
+    "apply_mask",
     "connect",
 ]

@@ -1,11 +1,24 @@
-"""uvicorn's protocols with bounds that they lack: how large a head is, how long it takes, who is waited for."""
+"""uvicorn's protocols with bounds that they lack: how large a head is, how long it takes, who is waited for.
+
+And with a shorter way for what the relay moves: plain binary messages go past the stream that the library keeps.
+"""
 
 import asyncio
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import apply_mask  # type: ignore[attr-defined] # the fast one, if it was built
 
 from cmdop_server.limits import HEAD_BYTES, HEAD_SECONDS
+from cmdop_server.relay.socket import WRITE_NOW
+from cmdop_wire.frames import LIMITS
+from cmdop_wire.messages import SCRATCH, Splitter, head_of
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+    from websockets.http11 import Request
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -61,10 +74,79 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
+_scratch = bytearray(SCRATCH)  # a process serves with one event loop
+JOINED = 16 * 1024  # bytes: less than that is copied into one TLS record with what stands before it
+AHEAD = LIMITS.frame  # bytes of messages that may wait for the relay before their peer has to
+
+
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Leaves whoever does not read: a transport that is closed waits for ever for a peer to take what is on its way."""
+    """Leaves whoever does not read: a transport that is closed waits for ever for a peer to take what is on its way.
+
+    From the upgrade on, messages are taken from the network by a ``Splitter`` and written to it as they are.
+    """
 
     _leaving: asyncio.TimerHandle | None = None
+    _waiting = 0  # bytes of messages that the relay has not taken
+
+    async def send(self, message: "ASGISendEvent") -> None:
+        """Send what the application says; a binary message is not copied."""
+        if message["type"] != "websocket.send":
+            await super().send(message)
+            if message["type"] == "websocket.accept" and not self.transport.is_closing():
+                self._take_over()
+            return
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        data: Any = message["bytes"]
+        self.transport.writelines((head_of(len(data)), data))
+
+    def handle_connect(self, event: "Request") -> None:
+        """Tell the application that it may write without waiting."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            extensions: Any = self.scope["extensions"]
+            extensions[WRITE_NOW] = self.write_now
+
+    def write_now(self, begin: bytes, rest: bytes | memoryview) -> bool:
+        """Write a binary message that comes in two parts; ``False`` when it has to wait, or is not to be said."""
+        if not self.writable.is_set() or self.disconnected or self.close_sent or not self.handshake_complete:
+            return False
+        head = head_of(len(begin) + len(rest)) + begin
+        if len(rest) < JOINED:
+            self.transport.write(b"".join((head, rest)))
+        else:
+            self.transport.writelines((head, rest))
+        return True
+
+    async def receive(self) -> "ASGIReceiveEvent":
+        """Return the next event, and read on when most of what waited was taken."""
+        message = await super().receive()
+        if message["type"] == "websocket.receive":
+            self._waiting -= len(message.get("bytes") or b"")
+        return message
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand on a message that came in several frames, or as text."""
+        if self.curr_msg_data_type == "bytes" and not self.close_sent:
+            self._waiting += sum(map(len, self.frames))
+        super().send_receive_event_to_app()
+
+    def _take_over(self) -> None:
+        self.transport.pause_reading()  # uvloop asks a protocol how it reads when reading begins
+        self.transport.set_protocol(_Messages(self))
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def message_received(self, data: bytes) -> None:
+        """Queue one message; a peer who is ahead of the relay waits."""
+        if self.close_sent:
+            return
+        self._waiting += len(data)
+        self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
+        if self._waiting > AHEAD and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def keepalive_timeout(self) -> None:
         """Drop a peer that did not answer a ping; it will not answer a farewell either."""
@@ -83,3 +165,13 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self._leaving.cancel()
             self._leaving = None
         super().connection_lost(exc)
+
+
+class _Messages(asyncio.BufferedProtocol):
+    """Reads for ``outer``, which is told of everything else."""
+
+    def __init__(self, outer: BoundedWebSocketProtocol) -> None:
+        splitter = Splitter(outer.message_received, outer.data_received, scratch=_scratch, unmask=apply_mask)
+        self.get_buffer, self.buffer_updated = splitter.get_buffer, splitter.buffer_updated  # type: ignore[method-assign]
+        self.connection_lost, self.eof_received = outer.connection_lost, outer.eof_received  # type: ignore[method-assign]
+        self.pause_writing, self.resume_writing = outer.pause_writing, outer.resume_writing  # type: ignore[method-assign]

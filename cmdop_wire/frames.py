@@ -107,6 +107,11 @@ class Frame(NamedTuple):
         return f"Frame({self.kind.name} on {self.channel}, {len(self.body)} bytes)"
 
 
+def head_of(kind: Kind, channel: int) -> bytes:
+    """Return what stands before the body of a frame, for whoever hands on a body without a copy of it."""
+    return _HEADER.pack(kind, channel)
+
+
 def encode(kind: Kind, channel: int, body: bytes | memoryview = b"") -> bytes:
     """Return the message for one frame."""
     return b"".join((_HEADER.pack(kind, channel), body))
@@ -114,7 +119,12 @@ def encode(kind: Kind, channel: int, body: bytes | memoryview = b"") -> bytes:
 
 def encode_data(kind: Kind, channel: int, offset: int, data: bytes | memoryview) -> bytes:
     """Return the message for a data frame; ``offset`` is that of its first byte since the channel opened."""
-    return b"".join((_DATA.pack(kind, channel, offset), data))
+    return b"".join((data_head_of(kind, channel, offset), data))
+
+
+def data_head_of(kind: Kind, channel: int, offset: int) -> bytes:
+    """Return what stands before the data of a data frame, for whoever sends the two without joining them."""
+    return _DATA.pack(kind, channel, offset)
 
 
 def encode_json(kind: Kind, channel: int, /, **fields: Any) -> bytes:

@@ -46,6 +46,7 @@ SLOW = (
     "tests/relay/test_handshakes.py",
     "tests/relay/test_hostile.py",
     "tests/relay/test_sessions.py",
+    "tests/relay/test_websocket_edges.py",
     "tests/sdk/test_against_server.py",
     "tests/sdk/test_documented.py",
     "tests/sdk/test_files.py::test_killed",

@@ -12,6 +12,9 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+WriteNow = Callable[[bytes, bytes | memoryview], bool]
+WRITE_NOW = "cmdop.write_now"  # the extension of our server: takes a message unless its peer is behind
+
 QUEUE = 4 * LIMITS.window  # more than two windows and the control frames can ever need
 BROKEN = 1006  # RFC 6455 §7.1.5: gone without a word
 
@@ -31,6 +34,7 @@ class Socket:
         self.scope = scope
         self.is_closed = False
         self._receive = receive
+        self._write_now: WriteNow | None = scope.get("extensions", {}).get(WRITE_NOW)
         self._send = send
         self._queue: deque[bytes] = deque()
         self._size = 0
@@ -56,12 +60,19 @@ class Socket:
             raise Malformed("a text message")
         return frames.decode(data)
 
-    def put(self, message: bytes) -> bool:
-        """Queue one message; tell ``False`` when the queue is overrun, which the windows should have prevented."""
+    def put(self, message: bytes, rest: bytes | memoryview = b"") -> bool:
+        """Send one message at once, or queue it when others wait.
+
+        It may come in two parts, so that nobody has to join them. ``False`` when the queue is overrun, which the
+        windows should have prevented.
+        """
         if self.is_closed or self._closing is not None:
             return True
-        self._queue.append(message)
-        self._size += len(message)
+        # What is being sent counts as waiting until it is: nothing overtakes it.
+        if not self._size and self._write_now is not None and self._write_now(message, rest):
+            return True
+        self._queue.append(b"".join((message, rest)))
+        self._size += len(message) + len(rest)
         self._wake.set()
         if self._size > QUEUE // 2:
             self._has_room.clear()

@@ -132,7 +132,7 @@ class Stream:
 
     def _to_operator(self, kind: Kind, body: bytes | memoryview) -> None:
         socket = self.operator.socket
-        if socket is not None and not self.operator.is_fenced and not socket.put(frames.encode(kind, STREAM, body)):
+        if socket is not None and not self.operator.is_fenced and not socket.put(frames.head_of(kind, STREAM), body):
             self.is_overrun = True
 
     def _remember(self, data: bytes) -> None:
@@ -161,7 +161,7 @@ class Stream:
             await self.operator.question.wait()
         # The fence may have fallen, or the machine gone, while we waited (D-14).
         if not self.operator.is_fenced and self.link is link and self.number is not None:
-            link.socket.put(frames.encode(kind, self.number, frame.body))
+            link.socket.put(frames.head_of(kind, self.number), frame.body)
 
     # -- joining and parting --------------------------------------------------------------------------------------
 

@@ -194,7 +194,7 @@ def test_whatever_is_lost_on_the_way_arrives_once_and_in_order(pieces: list[tupl
                 if found.kind is Kind.OUTPUT:
                     arrived += receiver.take(*frames.data_of(found))
         elif message is not None:
-            arrived += receiver.take(*frames.data_of(frames.decode(message)))
+            arrived += receiver.take(*frames.data_of(frames.decode(message + content)))
     assert bytes(arrived) == b"".join(content for content, _, _ in pieces)
     exit_ = each.exit(status=0)
     assert body(exit_)["sent"] == {"OUTPUT": len(arrived), "ERROR": 0}
@@ -216,7 +216,7 @@ def drained(box: Outbox, most: int = 1000) -> list[int]:
 
     order: list[int] = []
 
-    async def send(message: bytes) -> None:
+    async def send(message: bytes, _: bytes) -> None:
         order.append(lane_of(message))
         if len(order) >= most:
             await asyncio.Event().wait()

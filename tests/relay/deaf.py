@@ -1,6 +1,7 @@
 """Clients that do not read, and what a machine has printed for them."""
 
 import asyncio
+import contextlib
 import socket
 from urllib.parse import urlsplit
 
@@ -42,8 +43,11 @@ async def dial(world: World, who: str, **opening: object) -> ClientConnection:
 
 def talking(agent: int, program: str) -> psutil.Process | None:
     """Return the process that prints below an agent."""
-    children = psutil.Process(agent).children(recursive=True)
-    return next((child for child in children if child.name() == program), None)
+    for child in psutil.Process(agent).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+            if child.name() == program:
+                return child
+    return None
 
 
 def printed(agent: int, program: str) -> int:
