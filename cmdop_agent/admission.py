@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cmdop_agent.environment import Account, folder_of_work, words_of
+from cmdop_agent.environment import Account
 from cmdop_agent.files import parts_below
 from cmdop_agent.gate import Decision, strictest
 from cmdop_agent.permissions import PermissionsFile
 from cmdop_agent.refusals import Refusal
 from cmdop_agent.rules import Request
 from cmdop_agent.session import Opening
+from cmdop_agent.work import Work, work_of
 from cmdop_wire.frames import LIMITS
 from cmdop_wire.ids import mask
 from cmdop_wire.vocab import ErrorCode, GateOperation, GateVerdict
@@ -35,7 +36,7 @@ OPERATIONS = {
 Tell = Callable[[str, str], None]
 
 
-def requests_of(opening: Opening, root: str) -> list[Request]:
+def requests_of(opening: Opening, work: Work, root: str) -> list[Request]:
     """Return what the gate is asked about an opening; ``Refusal`` for a kind that this agent does not know.
 
     A session that is to run something else than the shell is two requests: it is a command, too.
@@ -47,15 +48,13 @@ def requests_of(opening: Opening, root: str) -> list[Request]:
         # No link is followed below the root, so this is the path that will be opened.
         path = "/".join([root.rstrip("/"), *parts_below(root, opening.path)])
         return [Request(operation, path=path, home=root)]
-    words = tuple(words_of(opening))
-    if any("\0" in word for word in (*words, opening.cwd)):
+    if any("\0" in word for word in (*work.words, opening.cwd)):
         raise Refusal(ErrorCode.INVALID, "a word of a command cannot hold a NUL")
-    cwd = folder_of_work(opening, root)
-    chosen = cwd if cwd != root else ""  # also where there is no home folder, and it would run elsewhere
-    command = Request(GateOperation.EXECUTE_COMMAND, words, cwd=chosen, home=root, is_shell=opening.shell)
+    chosen = work.folder if work.folder != root else ""  # also where there is no home folder, and it runs elsewhere
+    command = Request(GateOperation.EXECUTE_COMMAND, work.words, cwd=chosen, home=root, is_shell=opening.shell)
     if operation is GateOperation.EXECUTE_COMMAND:
         return [command]
-    return [Request(operation), command] if words else [Request(operation)]
+    return [Request(operation), command] if work.words else [Request(operation)]
 
 
 @dataclass(slots=True)
@@ -95,13 +94,15 @@ class Admission:
         self._number = 0
         self._changed = asyncio.Event()
 
-    async def admit(self, opening: Opening, tell: Tell) -> None:
-        """Return when the machine lets ``opening`` happen; ``Refusal`` when it does not.
+    async def admit(self, opening: Opening, tell: Tell) -> Work:
+        """Return what was let happen of ``opening``, once it is; ``Refusal`` when it is not.
 
         ``tell`` carries a notice to the caller while a person is asked; a cancelled call withdraws the request.
         """
-        for request in requests_of(opening, self.root):
+        work = work_of(opening, self.root, self.account)
+        for request in requests_of(opening, work, self.root):
             await self._admit(opening, request, tell)
+        return work
 
     async def _admit(self, opening: Opening, request: Request, tell: Tell) -> None:
         decision = self.permissions.decide(request)
