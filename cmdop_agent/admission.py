@@ -1,6 +1,7 @@
 """Asking the gate about an opening, waiting for a person where the gate asks, and writing down what was decided."""
 
 import asyncio
+import glob
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from cmdop_agent.files import parts_below
 from cmdop_agent.gate import Decision, strictest
 from cmdop_agent.permissions import PermissionsFile
 from cmdop_agent.refusals import Refusal
-from cmdop_agent.rules import Request
+from cmdop_agent.rules import ONE, REST, Request
 from cmdop_agent.session import Opening
 from cmdop_agent.work import Work, work_of
 from cmdop_wire.frames import LIMITS
@@ -48,10 +49,8 @@ def requests_of(opening: Opening, work: Work, root: str) -> list[Request]:
         # No link is followed below the root, so this is the path that will be opened.
         path = "/".join([root.rstrip("/"), *parts_below(root, opening.path)])
         return [Request(operation, path=path, home=root)]
-    if any("\0" in word for word in (*work.words, opening.cwd)):
-        raise Refusal(ErrorCode.INVALID, "a word of a command cannot hold a NUL")
     chosen = work.folder if work.folder != root else ""  # also where there is no home folder, and it runs elsewhere
-    command = Request(GateOperation.EXECUTE_COMMAND, work.words, cwd=chosen, home=root, is_shell=opening.shell)
+    command = Request(GateOperation.EXECUTE_COMMAND, work.words, cwd=chosen, home=root, program=work.program)
     if operation is GateOperation.EXECUTE_COMMAND:
         return [command]
     return [Request(operation), command] if work.words else [Request(operation)]
@@ -185,12 +184,17 @@ class Admission:
 
 
 def rule_for(request: Request) -> str:
-    """Return the command that would allow exactly this request, or ``""`` when it would be too long to paste."""
+    """Return the command that would allow exactly this request.
+
+    ``""`` when it would be too long to paste, or has a word that means any word in a rule: whoever asks chose it.
+    """
+    if not {ONE, REST}.isdisjoint(request.argv):
+        return ""
     words = ["cmdop", "connect", "permissions", "allow", str(request.operation)]
     if request.operation is not GateOperation.SESSION:
-        words.append(shlex.join(request.argv) if request.argv else request.path)
+        words.append(shlex.join(request.argv) if request.argv else glob.escape(request.path))
     if request.cwd:
-        words += ["--cwd", request.cwd]
+        words += ["--cwd", glob.escape(request.cwd)]
     text = shlex.join(words)
     return text if len(text) <= LONGEST_SHOWN else ""
 

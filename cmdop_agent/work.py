@@ -5,15 +5,17 @@ resolved once, and at the start it is opened step by step, following no link, wi
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cmdop_agent.children import IS_LINUX
-from cmdop_agent.environment import Account
+from cmdop_agent.environment import Account, child_environment
 from cmdop_agent.refusals import Refusal
 from cmdop_agent.rights import acting_as
 from cmdop_agent.session import Opening
+from cmdop_wire.vocab import ErrorCode
 
 # Only to go through: a folder may be entered by who may not list it.
 _STEP = getattr(os, "O_PATH", 0) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -21,16 +23,32 @@ _STEP = getattr(os, "O_PATH", 0) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """``words`` to run, none for the login shell, in ``folder``, whose path had no link in it when it was settled."""
+    """``words`` to run, none for the login shell, in ``folder``, whose path had no link in it when it was settled.
+
+    ``program`` is the real path of what the first word means, empty where there is no such program.
+    """
 
     words: tuple[str, ...]
     folder: str
+    program: str = ""
 
 
 def work_of(opening: Opening, home: str, account: Account | None = None) -> Work:
-    """Return what an opening means here; where its folder leads is seen with the account's eyes."""
+    """Return what an opening means here; where its folder and its program are is seen with the account's eyes."""
+    if opening.kind not in ("command", "session"):
+        return Work((), home)
+    words = tuple(_words_of(opening))
+    if any("\0" in word for word in (*words, opening.cwd)):
+        raise Refusal(ErrorCode.INVALID, "a word of a command cannot hold a NUL")
+    path = child_environment(account=account)["PATH"]
     with acting_as(account):
-        return Work(tuple(_words_of(opening)), _folder_of(opening, home))
+        folder = _folder_of(opening, home)
+        return Work(words, folder, _program_of(words[0], folder, path) if words else "")
+
+
+def _program_of(word: str, folder: str, path: str) -> str:
+    found = os.path.join(folder, word) if "/" in word else shutil.which(word, path=path)  # noqa: PTH118 - as below
+    return os.path.realpath(found) if found else ""
 
 
 def _words_of(opening: Opening) -> list[str]:
@@ -45,7 +63,7 @@ def _folder_of(opening: Opening, home: str) -> str:
 
     An account whose home folder is not there works in the root folder, as when it logs in.
     """
-    if not opening.cwd or "\0" in opening.cwd:
+    if not opening.cwd:
         return home if os.path.isdir(home) else "/"  # noqa: PTH112 - pathlib is for more than one question
     chosen = opening.cwd
     if chosen == "~" or chosen.startswith("~/"):

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from cmdop_agent.admission import LOG_FILE
 from cmdop_agent.daemon import Agent
-from cmdop_agent.rules import Rule
+from cmdop_agent.permissions import Permissions
+from cmdop_agent.rules import Rule, rule_of
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, Kind
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
@@ -379,6 +381,40 @@ def test_a_refusal_names_the_rule_and_is_written_down_here_and_upstream() -> Non
             assert entry["actor"]["label"] == "ann@example.com"
             await there.until(lambda there: (Kind.EVENT, entry) in there.told)
             assert (own_folder() / LOG_FILE).stat().st_mode & 0o777 == 0o600
+
+    run(whole)
+
+
+@pytest.mark.parametrize(
+    ("opening", "other"),
+    [
+        ({"argv": ["python3", "**"]}, {"argv": ["python3", "-c", "1"]}),
+        ({"argv": ["ls", "*"]}, {"argv": ["ls", "secret"]}),
+        ({"argv": ["ls"], "cwd": "a*"}, {"argv": ["ls"], "cwd": "ab"}),
+        ({"argv": ["ls"], "cwd": "**"}, {"argv": ["ls"], "cwd": "ab"}),
+        ({"kind": "read_file", "path": "a*"}, {"kind": "read_file", "path": "ab"}),
+        ({"kind": "read_file", "path": "**"}, {"kind": "read_file", "path": "ab"}),
+        ({"kind": "write_file", "path": "[a-z]b"}, {"kind": "write_file", "path": "ab"}),
+    ],
+    ids=str,
+)
+def test_the_rule_that_a_refusal_names_allows_what_was_asked_for_and_nothing_else(
+    opening: dict[str, object], other: dict[str, object]
+) -> None:
+    """Whoever asks chooses the words that a person at the machine is told to paste."""
+
+    async def whole() -> None:
+        async with running(GateMode.STRICT) as (agent, there):
+            body = await there.call(**{"kind": "command", **opening}).next(Kind.REFUSED)  # type: ignore[arg-type]
+            if body["hint"]:
+                words = shlex.split(body["hint"])[4:]
+                cwd = words[words.index("--cwd") + 1] if "--cwd" in words else ""
+                agent.permissions.write(Permissions(GateMode.STRICT, (rule_of("allow", words[0], words[1], cwd),)))
+                for asked, code in ((opening, ("no_such_file", "command_not_found")), (other, ("gate_denied",))):
+                    first, said = await there.call(**{"kind": "command", **asked}).told.get()  # type: ignore[arg-type]
+                    assert first is Kind.OPENED or said["code"] in code, (asked, said)
+            else:
+                assert "*" in str(opening["argv"]), "only what no rule can tell apart has no hint"
 
     run(whole)
 
