@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import shlex
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LOG_FILE = "gate.jsonl"
 LOG_SIZE = 4 * 1024 * 1024
+# Without waiting: for a pipe that was put there nobody may ever come to read.
+_APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 LONGEST_SHOWN = 500  # characters of a request in a sentence
 OPERATIONS = {
     "session": GateOperation.SESSION,
@@ -202,10 +206,16 @@ def rule_for(request: Request) -> str:
 def append_line(path: Path, line: str) -> None:
     """Append to a private log, turned over once at 4 MiB; what cannot be written is given up, not the machine."""
     try:
-        if path.exists() and path.stat().st_size > LOG_SIZE:
-            path.replace(path.with_suffix(".old.jsonl"))
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with suppress(FileNotFoundError):
+            if path.lstat().st_size > LOG_SIZE:
+                path.replace(path.with_suffix(".old.jsonl"))
+        opened = os.open(path, _APPENDING, 0o600)
         with os.fdopen(opened, "w") as file:
+            found = os.fstat(opened)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(f"{path} is not a plain file")
+            if found.st_mode & 0o077:
+                os.fchmod(opened, 0o600)
             file.write(line + "\n")
     except OSError as error:
         log.warning("a decision of the gate was not written down: %s", error)

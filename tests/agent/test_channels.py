@@ -419,6 +419,49 @@ def test_the_rule_that_a_refusal_names_allows_what_was_asked_for_and_nothing_els
     run(whole)
 
 
+@pytest.mark.parametrize("planted", ["pipe", "link", "folder", "open to others"])
+def test_a_log_that_was_tampered_with_holds_nothing_up(tmp_path: Path, planted: str) -> None:
+    log = own_folder() / LOG_FILE
+    other = tmp_path / "other"
+    other.write_text("")
+
+    async def whole() -> None:
+        async with running(GateMode.BYPASS) as (_, there):
+            if planted == "pipe":
+                os.mkfifo(log)
+            elif planted == "link":
+                log.symlink_to(other)
+            elif planted == "folder":
+                log.mkdir()
+            else:
+                log.write_text("")
+                log.chmod(0o666)
+            assert (await there.call(argv=["true"]).ended())["status"] == 0
+
+    run(whole)
+    assert other.read_text() == ""
+    assert planted != "open to others" or log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_names_of_a_stream_and_of_its_actor_are_short() -> None:
+    """They come back in HELLO and EVENT: a frame that is too large for the relay would end every link from then on."""
+
+    async def whole() -> None:
+        async with running() as (agent, there):
+            for opening in (
+                {"stream_id": "s" * 70_000},
+                {"actor": {"id": "usr_1", "label": "x" * 70_000}},
+                {"actor": {f"x{each}": "x" for each in range(1000)}},
+            ):
+                call = there.call(argv=["cat"], **opening)  # type: ignore[arg-type]
+                assert (await call.next(Kind.REFUSED))["code"] == "malformed"
+            assert len(agent.channels) == 0
+            assert (await there.call(argv=["true"]).ended())["status"] == 0
+            assert len(there.hellos) == 1
+
+    run(whole)
+
+
 def test_secrets_in_a_command_are_not_written_down() -> None:
     from cmdop_wire.ids import make_key
 
