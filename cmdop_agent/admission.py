@@ -1,22 +1,26 @@
 """Asking the gate about an opening, waiting for a person where the gate asks, and writing down what was decided."""
 
 import asyncio
+import glob
 import json
 import logging
 import os
 import shlex
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cmdop_agent.environment import Account, folder_of_work, words_of
+from cmdop_agent.environment import Account
 from cmdop_agent.files import parts_below
 from cmdop_agent.gate import Decision, strictest
 from cmdop_agent.permissions import PermissionsFile
 from cmdop_agent.refusals import Refusal
-from cmdop_agent.rules import Request
+from cmdop_agent.rules import ONE, REST, Request
 from cmdop_agent.session import Opening
+from cmdop_agent.work import Work, work_of
 from cmdop_wire.frames import LIMITS
 from cmdop_wire.ids import mask
 from cmdop_wire.vocab import ErrorCode, GateOperation, GateVerdict
@@ -25,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LOG_FILE = "gate.jsonl"
 LOG_SIZE = 4 * 1024 * 1024
+# Without waiting: for a pipe that was put there nobody may ever come to read.
+_APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 LONGEST_SHOWN = 500  # characters of a request in a sentence
 OPERATIONS = {
     "session": GateOperation.SESSION,
@@ -35,7 +41,7 @@ OPERATIONS = {
 Tell = Callable[[str, str], None]
 
 
-def requests_of(opening: Opening, root: str) -> list[Request]:
+def requests_of(opening: Opening, work: Work, root: str) -> list[Request]:
     """Return what the gate is asked about an opening; ``Refusal`` for a kind that this agent does not know.
 
     A session that is to run something else than the shell is two requests: it is a command, too.
@@ -47,15 +53,11 @@ def requests_of(opening: Opening, root: str) -> list[Request]:
         # No link is followed below the root, so this is the path that will be opened.
         path = "/".join([root.rstrip("/"), *parts_below(root, opening.path)])
         return [Request(operation, path=path, home=root)]
-    words = tuple(words_of(opening))
-    if any("\0" in word for word in (*words, opening.cwd)):
-        raise Refusal(ErrorCode.INVALID, "a word of a command cannot hold a NUL")
-    cwd = folder_of_work(opening, root)
-    chosen = cwd if cwd != root else ""  # also where there is no home folder, and it would run elsewhere
-    command = Request(GateOperation.EXECUTE_COMMAND, words, cwd=chosen, home=root, is_shell=opening.shell)
+    chosen = work.folder if work.folder != root else ""  # also where there is no home folder, and it runs elsewhere
+    command = Request(GateOperation.EXECUTE_COMMAND, work.words, cwd=chosen, home=root, program=work.program)
     if operation is GateOperation.EXECUTE_COMMAND:
         return [command]
-    return [Request(operation), command] if words else [Request(operation)]
+    return [Request(operation), command] if work.words else [Request(operation)]
 
 
 @dataclass(slots=True)
@@ -95,13 +97,15 @@ class Admission:
         self._number = 0
         self._changed = asyncio.Event()
 
-    async def admit(self, opening: Opening, tell: Tell) -> None:
-        """Return when the machine lets ``opening`` happen; ``Refusal`` when it does not.
+    async def admit(self, opening: Opening, tell: Tell) -> Work:
+        """Return what was let happen of ``opening``, once it is; ``Refusal`` when it is not.
 
         ``tell`` carries a notice to the caller while a person is asked; a cancelled call withdraws the request.
         """
-        for request in requests_of(opening, self.root):
+        work = work_of(opening, self.root, self.account)
+        for request in requests_of(opening, work, self.root):
             await self._admit(opening, request, tell)
+        return work
 
     async def _admit(self, opening: Opening, request: Request, tell: Tell) -> None:
         decision = self.permissions.decide(request)
@@ -184,12 +188,17 @@ class Admission:
 
 
 def rule_for(request: Request) -> str:
-    """Return the command that would allow exactly this request, or ``""`` when it would be too long to paste."""
+    """Return the command that would allow exactly this request.
+
+    ``""`` when it would be too long to paste, or has a word that means any word in a rule: whoever asks chose it.
+    """
+    if not {ONE, REST}.isdisjoint(request.argv):
+        return ""
     words = ["cmdop", "connect", "permissions", "allow", str(request.operation)]
     if request.operation is not GateOperation.SESSION:
-        words.append(shlex.join(request.argv) if request.argv else request.path)
+        words.append(shlex.join(request.argv) if request.argv else glob.escape(request.path))
     if request.cwd:
-        words += ["--cwd", request.cwd]
+        words += ["--cwd", glob.escape(request.cwd)]
     text = shlex.join(words)
     return text if len(text) <= LONGEST_SHOWN else ""
 
@@ -197,10 +206,16 @@ def rule_for(request: Request) -> str:
 def append_line(path: Path, line: str) -> None:
     """Append to a private log, turned over once at 4 MiB; what cannot be written is given up, not the machine."""
     try:
-        if path.exists() and path.stat().st_size > LOG_SIZE:
-            path.replace(path.with_suffix(".old.jsonl"))
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with suppress(FileNotFoundError):
+            if path.lstat().st_size > LOG_SIZE:
+                path.replace(path.with_suffix(".old.jsonl"))
+        opened = os.open(path, _APPENDING, 0o600)
         with os.fdopen(opened, "w") as file:
+            found = os.fstat(opened)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(f"{path} is not a plain file")
+            if found.st_mode & 0o077:
+                os.fchmod(opened, 0o600)
             file.write(line + "\n")
     except OSError as error:
         log.warning("a decision of the gate was not written down: %s", error)

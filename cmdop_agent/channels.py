@@ -16,6 +16,7 @@ from cmdop_agent.processes import Process
 from cmdop_agent.refusals import Refusal
 from cmdop_agent.running import start
 from cmdop_agent.session import Channel, Close, EndInput, Granted, Opening, Resize, Signal, Step, Write, opening_of
+from cmdop_agent.work import Work
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, Frame, Kind, Malformed
 from cmdop_wire.vocab import ErrorCode
@@ -213,12 +214,12 @@ class Channels:
         channel, opening = each.channel, each.channel.opening
         put = self.outbox.put
         try:
-            await self._admission.admit(opening, lambda code, message: put(channel.notice(code, message)))
+            work = await self._admission.admit(opening, lambda code, message: put(channel.notice(code, message)))
             self._on_admitted(opening)
             if opening.kind in ("read_file", "write_file"):
                 await serve_file(self, each, self._admission.root, self._admission.account)
             else:
-                await self._run_process(each)
+                await self._run_process(each, work)
         except Refusal as refusal:
             self._say_no(each, refusal.code, str(refusal), refusal.hint)
         except asyncio.CancelledError:
@@ -241,7 +242,7 @@ class Channels:
         else:
             self.outbox.put(each.channel.refused(str(code), message, hint))
 
-    async def _run_process(self, each: Open) -> None:
+    async def _run_process(self, each: Open, work: Work) -> None:
         channel, opening = each.channel, each.channel.opening
         started = monotonic()
 
@@ -250,6 +251,7 @@ class Channels:
 
         process = start(
             opening,
+            work,
             room=lambda kind: self.room(each, kind),
             deliver=deliver,
             taken=lambda size: self.outbox.put(channel.consumed(size)),

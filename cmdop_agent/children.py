@@ -137,6 +137,19 @@ def adopt_orphans() -> None:
         _ADOPTING.set()
 
 
+def ignore_for_ourselves_only() -> None:
+    """Take over which signals are ignored or held back from who started us, and keep children from inheriting it.
+
+    A handler that does nothing is the same to us, and gone when a child becomes its program. Not for what a terminal
+    sends to a background: there a write that is interrupted begins anew for ever.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    ours = {signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE)}  # Python's own doing, which it undoes
+    for number in signal.valid_signals() - ours - {signal.SIGTTIN, signal.SIGTTOU}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 _ADOPTING = threading.Event()
 
 

@@ -18,9 +18,10 @@ import msgspec
 
 from cmdop_agent.children import IS_LINUX, is_descendant
 from cmdop_sdk.agent_socket import short_path
+from cmdop_sdk.errors import LocalStateError
 
 LONGEST_LINE = 256 * 1024
-MOST_CALLERS = 64
+MOST_CALLERS, MOST_OF_OURS = 64, 16  # at once; what we run for others leaves places for people
 LOCK_FILE = "pid"
 
 
@@ -34,10 +35,14 @@ class Refused(Exception):
 
 
 class Caller:
-    """Who is at the other end of one connection, and what is to be undone when it closes."""
+    """Who is at the other end of one connection, and what is to be undone when it closes.
+
+    ``is_ours`` tells whether the agent's own descendant made the connection: later its number may be anybody's.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.is_ours = is_descendant(pid, os.getpid())
         self.leaving: dict[str, Callable[[], None]] = {}
 
 
@@ -67,7 +72,7 @@ class Control:
         self._handlers = dict(handlers)
         self._own_handlers = dict(own_handlers)  # for people at the machine, not for what the agent started
         self._server: asyncio.Server | None = None
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Caller] = {}
         self._lock: int | None = None
 
     async def start(self) -> None:
@@ -91,7 +96,7 @@ class Control:
         for task in list(self._running):
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(list(self._running))
         if self._lock is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)
@@ -105,15 +110,17 @@ class Control:
             uid, pid = peer_of(writer.get_extra_info("socket"))
             if uid not in (os.geteuid(), 0) or len(self._running) >= MOST_CALLERS:
                 return
-            self._running.add(task)
             caller = Caller(pid)
+            if caller.is_ours and sum(each.is_ours for each in self._running.values()) >= MOST_OF_OURS:
+                return
+            self._running[task] = caller
             while line := await reader.readline():
                 writer.write(msgspec.json.encode(await self._answer(line, caller)) + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError, asyncio.CancelledError):  # a line beyond the limit, a caller who left
             return
         finally:
-            self._running.discard(task)
+            self._running.pop(task, None)
             for leave in caller.leaving.values() if caller is not None else ():
                 leave()
             writer.close()
@@ -124,7 +131,7 @@ class Control:
             verb = asked["verb"]
             handler = self._handlers.get(verb)
             if handler is None and verb in self._own_handlers:
-                if is_descendant(caller.pid, os.getpid()):
+                if caller.is_ours or is_descendant(caller.pid, os.getpid()):
                     raise Refused(
                         "forbidden",
                         "only a person at the machine may do this, not what the agent runs for others",
@@ -136,6 +143,8 @@ class Control:
             return {"ok": True, **await handler(asked, caller)}
         except Refused as refusal:
             return {"ok": False, "code": refusal.code, "message": str(refusal), "hint": refusal.hint}
+        except LocalStateError as error:
+            return {"ok": False, "code": error.code, "message": error.message, "hint": error.hint}
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
             return {"ok": False, "code": "malformed", "message": f"not understood: {error}", "hint": ""}
 

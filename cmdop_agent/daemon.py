@@ -20,7 +20,7 @@ from typing import Any
 from cmdop_agent import verbs
 from cmdop_agent.admission import Admission
 from cmdop_agent.channels import Channels
-from cmdop_agent.children import adopt_orphans, sweep
+from cmdop_agent.children import adopt_orphans, ignore_for_ourselves_only, sweep
 from cmdop_agent.control import Control
 from cmdop_agent.environment import Account
 from cmdop_agent.link import Link, LinkState
@@ -216,6 +216,7 @@ async def serve(agent: Agent) -> None:
     """Run the agent in this process, which is its own, until it is asked or signalled to end."""
     loop = asyncio.get_running_loop()
     adopt_orphans()
+    ignore_for_ourselves_only()
     # With a handler of ours they are back to normal in every child, also where we were started with them ignored.
     for number in ENDING:
         loop.add_signal_handler(number, agent.stopping.set)

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cmdop_agent.session import Opening
-
 ALLOWED = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "TZ"})
 _LOCALE = re.compile(r"LC_[A-Z]+")
 _TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}")
@@ -63,23 +61,3 @@ def login_shell(account: Account | None = None) -> list[str]:
     """Return the words that start this user's shell as a login shell would be started."""
     shell = pwd.getpwuid(os.getuid()).pw_shell if account is None else account.shell
     return [shell or "/bin/sh", "-l"]
-
-
-def words_of(opening: Opening) -> list[str]:
-    """Return the argv of a command; with ``shell`` its one text goes to ``/bin/sh -c``."""
-    if opening.shell:
-        return ["/bin/sh", "-c", " ".join(opening.argv)]
-    return opening.argv
-
-
-def folder_of_work(opening: Opening, home: str) -> str:
-    """Return where a command or session runs: the home folder, or the real path of what the caller chose.
-
-    An account whose home folder is not there works in the root folder, as when it logs in.
-    """
-    if not opening.cwd or "\0" in opening.cwd:
-        return home if os.path.isdir(home) else "/"  # noqa: PTH112 - pathlib is for more than one question
-    chosen = opening.cwd
-    if chosen == "~" or chosen.startswith("~/"):
-        chosen = home + chosen[1:]
-    return os.path.realpath(os.path.join(home, chosen))  # noqa: PTH118 - pathlib resolves in another way

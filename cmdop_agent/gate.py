@@ -4,18 +4,17 @@ Order: floor → deny → ask → allow → mode. What the floor holds and what 
 into docs/permissions.md. With children under the agent's own user the gate is a guard rail, not a boundary.
 """
 
+import glob
 import posixpath
 import re
-import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
 from cmdop_agent.rules import Request, Rule, path_meets
+from cmdop_agent.within import LOOKED_AT, LOOKED_FAR, SHELLS, Words, commands_of, name_of
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
-
-Words = Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Danger:
 
     def covers(self, words: Words) -> bool:
         """Tell whether this is about the command ``words``; ``mkfs.ext4`` is a ``mkfs``."""
-        name = posixpath.basename(words[0])
+        name = name_of(words)
         return (name in self.programs or name.partition(".")[0] in self.programs) and self.when(words)
 
 
@@ -97,17 +96,9 @@ DANGEROUS = (
     Danger(frozenset({"crontab", "at", "batch", "systemd-run"}), "plants a job"),
 )
 
-# Whoever runs one of these runs anything: whatever follows is looked at, too.
-WRAPPERS = frozenset(
-    "env nice ionice nohup timeout xargs setsid stdbuf time exec command busybox toybox chroot unshare strace watch"
-    " parallel flock script".split()
-)
-SHELLS = frozenset("sh bash dash ash zsh ksh mksh fish csh tcsh".split())
 # Bounded everywhere, so that hostile text cannot make it slow.
 FORK_BOMB = re.compile(r"([^\s(]{1,32})\s{0,4}\(\)\s{0,4}\{[^}]{0,200}\1\s{0,4}\|\s{0,4}\1")
-_QUOTES = frozenset("\"'\\")
-LOOKED_AT = 200  # commands in a command; whoever packs in more is asked about
-LOOKED_FAR = 256  # words of each, and characters of a fork bomb times 32
+_LONGEST_BOMB = 8192  # characters that are looked through for one
 
 DANGEROUS_READS = ("~/.ssh/id_*", "~/.gnupg/**", "~/.netrc", "~/.aws/**", "~/.kube/config", "~/.docker/config.json")
 DANGEROUS_WRITES = (
@@ -128,27 +119,27 @@ def floor(request: Request, own_directory: str) -> str | None:
     nobody far away moves the gate, and nobody removes the whole machine.
     """
     if request.operation in (GateOperation.READ_FILE, GateOperation.WRITE_FILE):
-        if path_meets(f"{own_directory}/**", request.path):
+        if path_meets(f"{glob.escape(own_directory)}/**", request.path, widely=True):
             return "these are the files of cmdop itself"
         patterns = FLOOR_FILES + (FLOOR_DEVICES if request.operation is GateOperation.WRITE_FILE else ())
-        if any(path_meets(pattern, request.path) for pattern in patterns):
+        if any(path_meets(pattern, request.path, widely=True) for pattern in patterns):
             return "memory and raw devices are out of reach"
     if request.operation is not GateOperation.EXECUTE_COMMAND:
         return None
     if not request.argv or not request.argv[0]:
         return "there is no command"
-    looked_at = islice(commands_in(request.argv), LOOKED_AT)
+    looked_at = islice(commands_of(request), LOOKED_AT)
     return next(filter(None, (_floor_command(words) for words in looked_at)), None)
 
 
 def _floor_command(words: Words) -> str | None:
-    name = posixpath.basename(words[0])
+    name = name_of(words)
     if name == "cmdop" and not GATE_VERBS.isdisjoint(words):
         return "the gate is moved at the machine only"
     targets = {posixpath.normpath(word) for word in words[1:] if word.startswith("/")}
     if name == "rm" and _is_recursive(words) and not targets.isdisjoint({"/", "//", "/*", "//*"}):
         return "it removes everything"
-    if name in SHELLS and FORK_BOMB.search(" ".join(words[1:LOOKED_FAR])[: 32 * LOOKED_FAR]):
+    if name in SHELLS and FORK_BOMB.search(" ".join(words[1:LOOKED_FAR])[:_LONGEST_BOMB]):
         return "it is a fork bomb"
     return None
 
@@ -158,7 +149,7 @@ def danger(request: Request) -> str | None:
     if request.operation is GateOperation.SESSION:
         return None
     if request.operation is GateOperation.EXECUTE_COMMAND:
-        for count, words in enumerate(commands_in(request.argv)):
+        for count, words in enumerate(commands_of(request)):
             if count >= LOOKED_AT:
                 return "runs too much to be looked through"
             found = next((each.why for each in DANGEROUS if each.covers(words)), None)
@@ -167,45 +158,9 @@ def danger(request: Request) -> str | None:
         return None
     is_write = request.operation is GateOperation.WRITE_FILE
     patterns = DANGEROUS_WRITES if is_write else DANGEROUS_READS
-    if any(path_meets(pattern, request.path, request.home) for pattern in patterns):
+    if any(path_meets(pattern, request.path, request.home, widely=True) for pattern in patterns):
         return "changes what runs or signs in here" if is_write else "reads a secret"
     return None
-
-
-def commands_in(argv: Words, depth: int = 3) -> Iterator[Words]:
-    """Yield the command, and every command that it may run in turn as far as its words show: through wrappers, shells.
-
-    A guard rail: it sees more than there is rather than less, and does not see what a program does by itself.
-    """
-    if not argv or not argv[0]:
-        return
-    yield argv
-    name = posixpath.basename(argv[0])
-    if name in SHELLS and depth > 0:
-        for text in argv[1:]:
-            for words in _simple_commands(text):
-                yield from commands_in(words, depth - 1)
-    elif name in WRAPPERS:
-        for start in range(1, len(argv)):
-            if argv[start]:
-                yield argv[start : start + LOOKED_FAR]
-                if posixpath.basename(argv[start]) in SHELLS and depth > 0:
-                    yield from commands_in(argv[start:], depth - 1)
-
-
-def _simple_commands(text: str) -> Iterator[Words]:
-    """Yield what may stand as a command in a shell's text, quotation marks taken off: a rough reading, on purpose."""
-    for piece in re.split(r"[;&|\n(){}`]|\$\(|\b(?:then|do|else|exec|command|eval)\b", text):
-        words = piece.split()
-        if not _QUOTES.isdisjoint(piece):
-            try:
-                words = shlex.split(piece)
-            except ValueError:
-                words = piece.replace('"', " ").replace("'", " ").split()
-        while words and ("=" in words[0] or words[0] in ("!", "if", "while", "until", "time")):
-            words = words[1:]
-        if words:
-            yield words
 
 
 def decide(request: Request, mode: GateMode, rules: Iterable[Rule], own_directory: str) -> Decision:
@@ -213,11 +168,16 @@ def decide(request: Request, mode: GateMode, rules: Iterable[Rule], own_director
     because = floor(request, own_directory)
     if because is not None:
         return Decision(GateVerdict.DENY, f"never allowed: {because}", "floor")
+    rules = list(rules)
     met = [rule for rule in rules if rule.meets(request)]
+    within = [] if all(rule.is_allow for rule in rules) else _within(request)
     for verdict in (GateVerdict.DENY, GateVerdict.ASK, GateVerdict.ALLOW):
         for rule in met:
             if rule.verdict is verdict:
                 return Decision(verdict, f"rule: {rule}", "rule")
+        for rule in rules if verdict is not GateVerdict.ALLOW else ():
+            if rule.verdict is verdict and _is_within(rule, within):
+                return Decision(verdict, f"rule: {rule}, as far as it shows what it runs", "rule")
     if mode is GateMode.BYPASS:
         return Decision(GateVerdict.ALLOW, "the mode is bypass")
     if mode is GateMode.STRICT:
@@ -226,6 +186,20 @@ def decide(request: Request, mode: GateMode, rules: Iterable[Rule], own_director
     if because is not None:
         return Decision(GateVerdict.ASK, f"it {because}")
     return Decision(GateVerdict.ALLOW, "the mode is default")
+
+
+def _within(request: Request) -> list[Request]:
+    """Return what a command may run in turn, one more than is looked at if there is so much."""
+    if request.operation is not GateOperation.EXECUTE_COMMAND:
+        return []
+    found = islice(commands_of(request), 1, LOOKED_AT + 1)  # the first is the command itself
+    return [replace(request, argv=tuple(words), program="") for words in found]
+
+
+def _is_within(rule: Rule, within: list[Request]) -> bool:
+    """Tell whether a deny or ask speaks of any of these; where there are too many to be looked through, it does."""
+    is_about_commands = rule.operation is GateOperation.EXECUTE_COMMAND
+    return is_about_commands and (len(within) >= LOOKED_AT or any(rule.meets(each) for each in within))
 
 
 _STRICTNESS = {GateVerdict.ALLOW: 0, GateVerdict.ASK: 1, GateVerdict.DENY: 2}

@@ -12,7 +12,9 @@ from pathlib import Path
 import yaml
 
 from cmdop_agent.gate import Decision, decide, stricter_mode, strictest
+from cmdop_agent.plain_yaml import LARGEST, load
 from cmdop_agent.rules import Request, Rule, parse_rule
+from cmdop_sdk.errors import LocalStateError
 from cmdop_sdk.files import PrivateFile
 from cmdop_wire.vocab import GateMode, GateVerdict
 
@@ -36,13 +38,10 @@ class Permissions:
 
 def parse(text: str) -> Permissions:
     """Return the permissions in the text of a file; ``ValueError`` says what is wrong with it."""
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"it is not YAML: {error}") from None
-    if not isinstance(content, dict) or content.get("version") != 1:
+    content = load(text)
+    if not isinstance(content, dict) or content.get("version") != 1 or type(content["version"]) is not int:
         raise ValueError("it has no «version: 1»")
-    lines = content.get("rules") or []
+    lines = [] if content.get("rules") is None else content["rules"]
     if not isinstance(lines, list) or set(content) - {"version", "mode", "rules"}:
         raise ValueError("it has version, mode and a list of rules, nothing else")
     try:
@@ -120,6 +119,8 @@ class PermissionsFile:
     def write(self, permissions: Permissions) -> None:
         """Put ``permissions`` in force; only the socket and the seeding come here."""
         text = render(permissions).encode()
+        if len(text) > LARGEST:  # it would be strict from then on, because it is not read
+            raise LocalStateError(f"{self.path} would be larger than {LARGEST} bytes", path=self.path)
         # Remembered first: a crash between the two leaves a file that counts as far as it is stricter.
         for file in (self._accepted_file, self._file):
             with file.locked() as locked:

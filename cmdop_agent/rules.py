@@ -1,14 +1,18 @@
-"""Rules of the gate: what is asked, what a rule says, whether the two meet. Pure; data only.
+"""Rules of the gate: what is asked, what a rule says, whether the two meet. No state; a wide look follows links.
 
 Commands are matched word by word as argv, never as text, so no shell metacharacter means anything here (D-25). An
 allow is read narrowly, a deny or ask widely: where in doubt, a rule errs on the strict side.
 """
 
 import fnmatch
+import glob
+import os
 import posixpath
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cmdop_wire.vocab import GateOperation, GateVerdict
 
@@ -22,6 +26,7 @@ class Request:
     """One remote operation: the words of a command, or the real path of a file (links resolved).
 
     ``cwd`` is where the caller wants a command to run, empty for the home folder; ``home`` is what ``~`` means.
+    ``program`` is the file that the first word would run, links resolved, where that can be told.
     """
 
     operation: GateOperation
@@ -29,7 +34,7 @@ class Request:
     path: str = ""
     cwd: str = ""
     home: str = ""
-    is_shell: bool = False
+    program: str = ""
 
     def __str__(self) -> str:
         if self.operation is GateOperation.SESSION:
@@ -69,43 +74,101 @@ class Rule:
         if self.operation is GateOperation.SESSION:
             return True
         if self.operation is not GateOperation.EXECUTE_COMMAND:
-            return not self.match or path_meets(self.match, request.path, request.home)
-        return self._is_there(request) and (
-            not self.match or _words_meet(shlex.split(self.match), request.argv, is_exact=self.is_allow)
-        )
+            return not self.match or self._is_path_met(self.match, request.path, request.home)
+        return (not self.match or self._are_words_met(_words(self.match), request)) and self._is_there(request)
 
     def _is_there(self, request: Request) -> bool:
         if not self.cwd:
             return not self.is_allow or not self.match or not request.cwd
-        return path_meets(self.cwd, request.cwd or request.home, request.home)
+        return self._is_path_met(self.cwd, request.cwd or request.home, request.home)
+
+    def _is_path_met(self, pattern: str, path: str, home: str) -> bool:
+        if self.is_allow:
+            return path_meets(pattern, path, home)
+        return path_meets(pattern, path, home, widely=True) or path_meets(_real(pattern, home), path, widely=True)
+
+    def _are_words_met(self, pattern: Sequence[str], request: Request) -> bool:
+        argv: Sequence[str] = request.argv
+        if pattern[-1] == REST:
+            pattern = pattern[:-1]
+            argv = argv[: len(pattern)] if len(argv) >= len(pattern) else argv
+        if len(pattern) != len(argv):
+            return False
+        if self.is_allow:
+            return all(
+                wanted == word or (wanted == ONE and not word.startswith("-"))
+                for wanted, word in zip(pattern, argv, strict=True)
+            )
+        rest = zip(pattern[1:], argv[1:], strict=True)
+        return all(wanted in (word, ONE) for wanted, word in rest) and (not pattern or _is_program(pattern[0], request))
 
 
-def _words_meet(pattern: Sequence[str], argv: Sequence[str], *, is_exact: bool) -> bool:
-    if pattern and pattern[-1] == REST:
-        pattern = pattern[:-1]
-        argv = argv[: len(pattern)] if len(argv) >= len(pattern) else argv
-    if len(pattern) != len(argv):
+def _is_program(wanted: str, request: Request) -> bool:
+    """Tell whether a command's first word runs the program that a deny or ask means, however it is spelled."""
+    if wanted == ONE:
+        return True
+    word = request.argv[0]
+    if "/" not in wanted:
+        names = {folded(posixpath.basename(word)), folded(posixpath.basename(request.program))}
+        return folded(wanted) in names
+    if "/" not in word and not request.program:
         return False
-    if not is_exact and argv and "/" not in pattern[0]:
-        argv = [posixpath.basename(argv[0]), *argv[1:]]  # whichever way the program is spelled
-    return all(
-        wanted == word or (wanted == ONE and not (is_exact and word.startswith("-")))
-        for wanted, word in zip(pattern, argv, strict=True)
-    )
+    folder = request.cwd or request.home or "/"
+    meant = posixpath.join(folder, wanted)
+    meanings = {_tidy(meant), os.path.realpath(meant)}
+    spellings = {_tidy(posixpath.join(folder, word)) if "/" in word else "", request.program} - {""}
+    return not {folded(each) for each in meanings}.isdisjoint(folded(each) for each in spellings)
 
 
-def path_meets(pattern: str, path: str, home: str = "") -> bool:
-    """Tell whether an absolute, normalised ``path`` matches; ``*`` stays inside one folder, ``**`` does not."""
-    if pattern == "~" or pattern.startswith("~/"):
-        pattern = home + pattern[1:]
-    parts = _parts(path)
+def _tidy(path: str) -> str:
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+@lru_cache(maxsize=4096)
+def _words(match: str) -> tuple[str, ...]:
+    return tuple(shlex.split(match))
+
+
+@lru_cache(maxsize=4096)
+def folded(text: str) -> str:
+    """Return what does not tell apart what some systems do not: upper and lower case, two ways to write an accent."""
+    return text if text.isascii() and text.islower() else _folded(text)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
+def _real(pattern: str, home: str) -> str:
+    """Return the pattern with the links resolved in what comes before its first ``*``."""
+    parts = _expanded(pattern, home)
+    plain = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    there = os.path.realpath("/" + "/".join(parts[:plain]))
+    return "/".join([glob.escape(there), *parts[plain:]])
+
+
+def path_meets(pattern: str, path: str, home: str = "", *, widely: bool = False) -> bool:
+    """Tell whether an absolute, normalised ``path`` matches; ``*`` stays inside one folder, ``**`` does not.
+
+    ``widely`` does not tell upper and lower case apart: not every system does.
+    """
+    parts, words = _parts(path), _expanded(pattern, home)
+    if widely:
+        parts, words = [folded(part) for part in parts], [folded(word) for word in words]
     reached = {0}  # how many of the parts the pattern's words so far can have taken; no backtracking
-    for word in _parts(pattern):
+    for word in words:
         if word == REST:
             reached = set(range(min(reached), len(parts) + 1)) if reached else reached
         else:
             reached = {at + 1 for at in reached if at < len(parts) and fnmatch.fnmatchcase(parts[at], word)}
     return len(parts) in reached
+
+
+def _expanded(pattern: str, home: str) -> list[str]:
+    """Return the words of a path's pattern; what ``~`` stands for means itself, whatever letters are in it."""
+    if pattern == "~" or pattern.startswith("~/"):
+        return [*_parts(glob.escape(home)), *_parts(pattern[1:])]
+    return _parts(pattern)
 
 
 def _parts(path: str) -> list[str]:

@@ -1,18 +1,20 @@
-"""Starting what a session or a command runs, as the opening asks: which words, where, with whose rights."""
+"""Starting what a session or a command runs: the words and the folder that were admitted, with whose rights."""
 
 from collections.abc import Callable
 
 from cmdop_agent.commands import spawn_on_pipes
-from cmdop_agent.environment import Account, child_environment, folder_of_work, login_shell, words_of
+from cmdop_agent.environment import Account, child_environment, login_shell
 from cmdop_agent.processes import Process
 from cmdop_agent.pty import spawn_on_terminal
 from cmdop_agent.refusals import Refusal
 from cmdop_agent.session import Opening, clamped
+from cmdop_agent.work import Work, entered
 from cmdop_wire.frames import Kind
 
 
 def start(
     opening: Opening,
+    work: Work,
     *,
     room: Callable[[Kind], int],
     deliver: Callable[[Kind, bytes], None],
@@ -25,31 +27,31 @@ def start(
     """
     is_session = opening.kind == "session"
     environment = child_environment(opening.term if is_session else None, account)
-    cwd = folder_of_work(opening, environment["HOME"])
     try:
-        if is_session:
-            return spawn_on_terminal(
-                opening.argv or login_shell(account),
+        with entered(work.folder, account) as cwd:
+            if is_session:
+                return spawn_on_terminal(
+                    work.words or login_shell(account),
+                    environment,
+                    cwd=cwd,
+                    cols=clamped(opening.cols),
+                    rows=clamped(opening.rows),
+                    room=lambda: room(Kind.OUTPUT),
+                    deliver=lambda data: deliver(Kind.OUTPUT, data),
+                    taken=taken,
+                    account=account,
+                )
+            return spawn_on_pipes(
+                work.words,
                 environment,
                 cwd=cwd,
-                cols=clamped(opening.cols),
-                rows=clamped(opening.rows),
-                room=lambda: room(Kind.OUTPUT),
-                deliver=lambda data: deliver(Kind.OUTPUT, data),
+                rooms=(lambda: room(Kind.OUTPUT), lambda: room(Kind.ERROR)),
+                deliver=(lambda data: deliver(Kind.OUTPUT, data), lambda data: deliver(Kind.ERROR, data)),
                 taken=taken,
                 account=account,
             )
-        return spawn_on_pipes(
-            words_of(opening),
-            environment,
-            cwd=cwd,
-            rooms=(lambda: room(Kind.OUTPUT), lambda: room(Kind.ERROR)),
-            deliver=(lambda data: deliver(Kind.OUTPUT, data), lambda data: deliver(Kind.ERROR, data)),
-            taken=taken,
-            account=account,
-        )
     except (FileNotFoundError, NotADirectoryError) as error:
-        missing = error.filename or (opening.argv[0] if opening.argv else "the shell")
+        missing = error.filename or (work.words[0] if work.words else "the shell")
         raise Refusal("command_not_found", f"no such command or folder on the machine: {missing}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -13,6 +13,7 @@ from cmdop_wire.frames import LIMITS, Frame, Kind, Malformed
 SIGNALS = frozenset({"INT", "TERM", "HUP", "QUIT", "KILL", "TSTP", "CONT", "USR1", "USR2"})
 LARGEST_SCREEN = 1000
 LONGEST_TIMEOUT = 7 * 24 * 3600.0  # seconds that a command may be given
+LONGEST_NAME = 100  # characters of a stream's id
 LONGEST_TEXT = 2000  # characters of a message or hint: what was asked for may be as long as a frame
 
 
@@ -75,6 +76,8 @@ def opening_of(frame: Frame) -> Opening:
         opening = msgspec.json.decode(frame.body, type=Opening)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the body of OPEN is not as agreed: {error}") from None
+    if len(opening.stream_id) > LONGEST_NAME or sum(map(len, (*opening.actor, *opening.actor.values()))) > LONGEST_TEXT:
+        raise Malformed("the names of a stream and of who asks are short")  # they come back in HELLO and in EVENT
     if not 0 < opening.timeout <= LONGEST_TIMEOUT:
         raise Malformed("a time-out is more than nothing and at most a week")
     return opening

@@ -16,6 +16,7 @@ from cmdop_cli import agent as here
 from cmdop_cli import loops
 from cmdop_cli.approving import Asked, approve
 from cmdop_cli.failures import Failure
+from cmdop_cli.safe_text import safe
 from cmdop_cli.version import version
 from cmdop_wire.ids import mask
 from cmdop_wire.vocab import ErrorCode
@@ -42,6 +43,15 @@ class _PrivateLog(RotatingFileHandler):
         return mask(super().format(record))
 
 
+class _OneLine(logging.Formatter):
+    """A line for each message: who is spoken of chose some of its words, and cannot begin another line with them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line; what follows it of a traceback is our own."""
+        record.message = safe(record.message)
+        return super().formatMessage(record)
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
@@ -50,7 +60,7 @@ def keep_log(path: Path) -> None:
     """Write what the agent does to ``path``."""
     kept = _PrivateLog(path, maxBytes=LOG_SIZE, backupCount=LOG_COUNT)
     os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)  # noqa: PTH101 - also one that was there before
-    kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    kept.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     log.addHandler(kept)
     log.setLevel(logging.INFO)
 

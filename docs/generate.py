@@ -78,6 +78,7 @@ def permissions() -> str:
 def gate() -> str:
     """Return the floor of a machine's gate, and what its mode ``default`` asks about."""
     from cmdop_agent import gate as data
+    from cmdop_agent import within
 
     def listed(words: Iterable[str]) -> str:
         return ", ".join(f"`{word}`" for word in words)
@@ -95,8 +96,8 @@ def gate() -> str:
         "- `rm` with `-r` of `/`, and fork bombs\n\n"
         "## What mode `default` asks about\n\n"
         f"{table(['command', 'when', 'because it'], commands)}\n"
-        f"Also behind {listed(sorted(data.WRAPPERS))} and in the text of a shell ({listed(sorted(data.SHELLS))}), as"
-        " far as it can be seen there. It errs on the side of asking.\n\n"
+        f"Also behind {listed(sorted(within.WRAPPERS))} and in the text of a shell ({listed(sorted(within.SHELLS))}),"
+        " as far as it can be seen there. It errs on the side of asking.\n\n"
         f"Reading {listed(data.DANGEROUS_READS)}.\n\n"
         f"Writing {listed(data.DANGEROUS_WRITES)}.\n"
     )

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from cmdop_agent.admission import LOG_FILE
 from cmdop_agent.daemon import Agent
-from cmdop_agent.rules import Rule
+from cmdop_agent.permissions import Permissions
+from cmdop_agent.rules import Rule, rule_of
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, Kind
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
@@ -379,6 +381,83 @@ def test_a_refusal_names_the_rule_and_is_written_down_here_and_upstream() -> Non
             assert entry["actor"]["label"] == "ann@example.com"
             await there.until(lambda there: (Kind.EVENT, entry) in there.told)
             assert (own_folder() / LOG_FILE).stat().st_mode & 0o777 == 0o600
+
+    run(whole)
+
+
+@pytest.mark.parametrize(
+    ("opening", "other"),
+    [
+        ({"argv": ["python3", "**"]}, {"argv": ["python3", "-c", "1"]}),
+        ({"argv": ["ls", "*"]}, {"argv": ["ls", "secret"]}),
+        ({"argv": ["ls"], "cwd": "a*"}, {"argv": ["ls"], "cwd": "ab"}),
+        ({"argv": ["ls"], "cwd": "**"}, {"argv": ["ls"], "cwd": "ab"}),
+        ({"kind": "read_file", "path": "a*"}, {"kind": "read_file", "path": "ab"}),
+        ({"kind": "read_file", "path": "**"}, {"kind": "read_file", "path": "ab"}),
+        ({"kind": "write_file", "path": "[a-z]b"}, {"kind": "write_file", "path": "ab"}),
+    ],
+    ids=str,
+)
+def test_the_rule_that_a_refusal_names_allows_what_was_asked_for_and_nothing_else(
+    opening: dict[str, object], other: dict[str, object]
+) -> None:
+    """Whoever asks chooses the words that a person at the machine is told to paste."""
+
+    async def whole() -> None:
+        async with running(GateMode.STRICT) as (agent, there):
+            body = await there.call(**{"kind": "command", **opening}).next(Kind.REFUSED)  # type: ignore[arg-type]
+            if body["hint"]:
+                words = shlex.split(body["hint"])[4:]
+                cwd = words[words.index("--cwd") + 1] if "--cwd" in words else ""
+                agent.permissions.write(Permissions(GateMode.STRICT, (rule_of("allow", words[0], words[1], cwd),)))
+                for asked, code in ((opening, ("no_such_file", "command_not_found")), (other, ("gate_denied",))):
+                    first, said = await there.call(**{"kind": "command", **asked}).told.get()  # type: ignore[arg-type]
+                    assert first is Kind.OPENED or said["code"] in code, (asked, said)
+            else:
+                assert "*" in str(opening["argv"]), "only what no rule can tell apart has no hint"
+
+    run(whole)
+
+
+@pytest.mark.parametrize("planted", ["pipe", "link", "folder", "open to others"])
+def test_a_log_that_was_tampered_with_holds_nothing_up(tmp_path: Path, planted: str) -> None:
+    log = own_folder() / LOG_FILE
+    other = tmp_path / "other"
+    other.write_text("")
+
+    async def whole() -> None:
+        async with running(GateMode.BYPASS) as (_, there):
+            if planted == "pipe":
+                os.mkfifo(log)
+            elif planted == "link":
+                log.symlink_to(other)
+            elif planted == "folder":
+                log.mkdir()
+            else:
+                log.write_text("")
+                log.chmod(0o666)
+            assert (await there.call(argv=["true"]).ended())["status"] == 0
+
+    run(whole)
+    assert other.read_text() == ""
+    assert planted != "open to others" or log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_names_of_a_stream_and_of_its_actor_are_short() -> None:
+    """They come back in HELLO and EVENT: a frame that is too large for the relay would end every link from then on."""
+
+    async def whole() -> None:
+        async with running() as (agent, there):
+            for opening in (
+                {"stream_id": "s" * 70_000},
+                {"actor": {"id": "usr_1", "label": "x" * 70_000}},
+                {"actor": {f"x{each}": "x" for each in range(1000)}},
+            ):
+                call = there.call(argv=["cat"], **opening)  # type: ignore[arg-type]
+                assert (await call.next(Kind.REFUSED))["code"] == "malformed"
+            assert len(agent.channels) == 0
+            assert (await there.call(argv=["true"]).ended())["status"] == 0
+            assert len(there.hellos) == 1
 
     run(whole)
 

@@ -200,6 +200,64 @@ def test_gate_verbs_are_refused_to_what_the_agent_runs(tmp_path: Path) -> None:
     run(whole)
 
 
+def test_who_was_the_agent_s_stays_so_when_his_number_is_somebody_else_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection outlives the process that made it; its number may then belong to a person's process."""
+
+    async def whole() -> None:
+        async with running(GateMode.STRICT) as (agent, _):
+            asked = await person()
+            assert (await asked.ask("status"))["ok"]
+            as_a_person_would(monkeypatch)
+            assert (await asked.ask("set_mode", mode="bypass"))["code"] == "forbidden"
+            assert agent.permissions.read().mode is GateMode.STRICT
+            other = await person()
+            assert (await other.ask("set_mode", mode="default"))["ok"]
+            for each in (asked, other):
+                await each.leave()
+
+    run(whole)
+
+
+def test_what_the_agent_runs_cannot_take_every_place_at_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a line, and nothing more, five hundred times: whoever sits at the machine is still heard."""
+
+    async def whole() -> None:
+        async with running(GateMode.BYPASS) as (agent, _):
+            holding = []
+            for _number in range(500):
+                holding.append(await person())
+                holding[-1].writer.write(b'{"verb": ')
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                while not all(each.reader.at_eof() or each.reader.exception() for each in holding[-400:]):
+                    await asyncio.sleep(0.01)
+            as_a_person_would(monkeypatch)
+            asked = await person()
+            assert (await asked.ask("set_mode", mode="strict"))["ok"]
+            assert agent.permissions.read().mode is GateMode.STRICT
+            for each in (*holding, asked):
+                each.writer.close()
+
+    run(whole)
+
+
+def test_a_change_that_cannot_be_written_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_a_person_would(monkeypatch)
+
+    async def whole() -> None:
+        async with running(GateMode.STRICT) as (agent, _):
+            (own_folder() / "permissions.accepted.yaml").unlink()
+            (own_folder() / "permissions.accepted.yaml").mkdir()
+            asked = await person()
+            answer = await asked.ask("set_mode", mode="bypass")
+            assert (answer["ok"], answer["code"]) == (False, "local_state"), answer
+            assert (await asked.ask("status"))["ok"]
+            assert agent.permissions.read().mode is GateMode.STRICT
+            await asked.leave()
+
+    run(whole)
+
+
 def test_approvals_are_seen_as_they_come_and_presence_ends_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     as_a_person_would(monkeypatch)
     ask_always = Rule(GateVerdict.ASK, GateOperation.EXECUTE_COMMAND)

@@ -12,11 +12,11 @@ from cmdop_agent.gate import (
     DANGEROUS_WRITES,
     FLOOR_DEVICES,
     FLOOR_FILES,
-    LOOKED_AT,
     decide,
     strictest,
 )
 from cmdop_agent.rules import Request, Rule
+from cmdop_agent.within import LOOKED_AT
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
 
 HOME, OWN = "/home/ann", "/home/ann/.config/cmdop"
@@ -130,12 +130,81 @@ FLOORED = [
         ["sh", "-c", "sh -c 'sh -c reboot'"],
         ["nohup", "sh", "-c", "reboot &"],
         ["env", *["sh"] * (LOOKED_AT + 10)],
+        ["RM", "-r", "x"],
+        ["env", "-S", "rm -r x"],
+        ["taskset", "1", "rm", "-r", "x"],
+        ["/lib64/ld-linux-x86-64.so.2", "/bin/rm", "-r", "x"],
     ],
 )
 def test_default_asks_about_what_is_dangerous(argv: list[str]) -> None:
     decision = decide(command(*argv), GateMode.DEFAULT, [], OWN)
     assert decision.verdict is ASK
     assert decision.reason.startswith("it ")
+
+
+@pytest.mark.parametrize("own", ["/home/ann/[cmdop]", "/home/ann/c*p", "/home/ann/**", "/home/ann/Cmdop"])
+def test_the_floor_holds_whatever_the_folder_is_called(own: str) -> None:
+    for path in (f"{own}/agent/machine.json", f"{own.upper()}/state.json"):
+        request = Request(GateOperation.READ_FILE, path=path, home=HOME)
+        assert decide(request, GateMode.BYPASS, [Rule(ALLOW, GateOperation.READ_FILE)], own).verdict is DENY
+    assert decide(Request(GateOperation.READ_FILE, path="/home/ann/cm"), GateMode.BYPASS, [], own).verdict is ALLOW
+
+
+BEHIND = [
+    ["env", "touch", "x"],
+    ["env", "-i", "A=1", "touch", "x"],
+    ["env", "-S", "touch x"],
+    ["env", "-Stouch x"],
+    ["env", "--split-string=touch x"],
+    ["nice", "-n", "5", "touch", "x"],
+    ["timeout", "5", "nice", "touch", "x"],
+    ["busybox", "touch", "x"],
+    ["taskset", "1", "touch", "x"],
+    ["setpriv", "--no-new-privs", "touch", "x"],
+    ["sudo", "-n", "touch", "x"],
+    ["su", "-c", "touch x"],
+    ["flock", "lock", "-c", "touch x"],
+    ["script", "-qc", "touch x", "/dev/null"],
+    ["watch", "touch x"],
+    ["xargs", "-I{}", "touch", "{}"],
+    ["find", ".", "-maxdepth", "0", "-exec", "touch", "x", ";"],
+    ["find", ".", "-execdir", "sh", "-c", "touch x", ";"],
+    ["/lib64/ld-linux-x86-64.so.2", "/usr/bin/touch", "x"],
+    ["/lib/ld-musl-x86_64.so.1", "/bin/touch", "x"],
+    ["sh", "-c", "touch x"],
+    ["/bin/sh", "-c", "true; touch x"],
+    ["bash", "-lc", "true && 't'ouch x"],
+    ["sh", "-c", "sh -c 'touch x'"],
+    ["env", "sh", "-c", "x=$(touch x)"],
+    ["TOUCH", "x"],
+    ["/usr/bin/../bin/touch", "x"],
+    ["env", *["x"] * LOOKED_AT, "touch"],  # too much to be looked through
+]
+
+
+@pytest.mark.parametrize("argv", BEHIND, ids=lambda argv: " ".join(argv)[:40])
+@pytest.mark.parametrize("mode", [GateMode.BYPASS, GateMode.DEFAULT])
+def test_a_deny_or_ask_holds_behind_what_runs_other_commands(mode: GateMode, argv: list[str]) -> None:
+    everything = Rule(ALLOW, COMMAND)
+    assert word(command(*argv), mode, Rule(DENY, COMMAND, "touch **"), everything) is DENY
+    assert word(command(*argv), mode, Rule(ASK, COMMAND, "touch **"), everything) is ASK
+    assert word(command(*argv), mode, Rule(DENY, COMMAND, "tough **"), everything) is (
+        DENY if len(argv) > LOOKED_AT else ALLOW
+    )
+
+
+def test_an_allow_does_not_hold_behind_them() -> None:
+    for argv in BEHIND:
+        assert word(command(*argv), GateMode.STRICT, Rule(ALLOW, COMMAND, "touch **")) is DENY
+
+
+def test_a_link_to_a_program_is_that_program_to_who_denies_and_asks() -> None:
+    linked = Request(COMMAND, ("x", "-rf", "build"), home=HOME, program="/usr/bin/rm")
+    assert word(linked, GateMode.DEFAULT) is ASK
+    assert word(linked, GateMode.BYPASS, Rule(DENY, COMMAND, "rm **")) is DENY
+    assert word(linked, GateMode.STRICT, Rule(ALLOW, COMMAND, "rm **")) is DENY
+    many = Request(COMMAND, ("grep", "-r", "sudo", "."), home=HOME, program="/bin/busybox")
+    assert word(many, GateMode.DEFAULT) is ALLOW
 
 
 @pytest.mark.parametrize(
@@ -185,6 +254,7 @@ def test_default_asks_before_a_secret_is_read(pattern: str) -> None:
 def test_a_hostile_command_cannot_keep_the_gate_busy(argv: list[str]) -> None:
     started = time.process_time()
     decide(command(*argv), GateMode.DEFAULT, [], OWN)
+    decide(command(*argv), GateMode.DEFAULT, [Rule(DENY, COMMAND, f"a{each} *", "~/x/**") for each in range(50)], OWN)
     assert time.process_time() - started < 2
 
 

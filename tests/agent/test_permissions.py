@@ -1,6 +1,7 @@
 """``permissions.yaml`` in every state it can be found in: strict where in doubt, and never looser by another's hand."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from cmdop_agent.gate import decide
 from cmdop_agent.permissions import Permissions, PermissionsFile, parse, render, settled
+from cmdop_agent.plain_yaml import LARGEST
 from cmdop_agent.rules import Request, Rule
+from cmdop_sdk.errors import LocalStateError
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
 
 COMMAND = GateOperation.EXECUTE_COMMAND
@@ -104,8 +107,23 @@ def test_bypass_is_seeded_only_where_somebody_agreed_to_it_here(folder: Path, ac
         b"- version: 1",
         b"!!python/object/apply:os.system ['true']",
         b"version: 1\n" + b"#" * (1 << 20),
+        b"version: 1\nmode: bypass\nrules: [" + b"1," * (1 << 16) + b"]",
+        b"version: true\nmode: bypass",
+        b"version: 1.0\nmode: bypass",
+        b"version: 1\nmode: strict\nmode: bypass",
+        b"version: 1\nmode: bypass\nrules: [{deny: session}]\nrules: []",
+        b"version: 1\nmode: bypass\nrules: [{deny: session, deny: execute_command}]",
+        b"version: 1\nmode: bypass\nrules: false",
+        b"version: 1\nmode: bypass\nrules: {}",
+        b"version: 1\nmode: bypass\nrules: ''",
+        b"version: 1\nmode: &a bypass",
+        b"version: 1\n<<: {mode: bypass}",
+        b"version: 1\nmode: !x bypass",
+        b"version: 1\nmode: bypass\n---\nversion: 1",
+        b"x0: &x0 {a: 1}\n"
+        + b"".join(b"x%d: &x%d {<<: [%s]}\n" % (n, n, b",".join([b"*x%d" % (n - 1)] * 9)) for n in range(1, 20)),
     ],
-    ids=lambda content: repr(content[:24]),
+    ids=lambda content: repr(content[:60]),
 )
 def test_what_cannot_be_used_means_strict(folder: Path, content: bytes) -> None:
     file = open_file(folder)
@@ -117,6 +135,27 @@ def test_what_cannot_be_used_means_strict(folder: Path, content: bytes) -> None:
     assert (now.mode, now.rules) == (GateMode.STRICT, ())
     assert "permissions.yaml" in now.problem
     assert "permissions.yaml" in file.decide(LS).reason
+
+
+def test_a_hostile_file_cannot_keep_the_gate_busy() -> None:
+    for text in (
+        "version: 1\nrules: [" + "1," * (LARGEST // 2 - 20) + "]",
+        "[" * LARGEST,
+        "a" * LARGEST,
+        "- " * 50_000,
+    ):
+        started = time.process_time()
+        with pytest.raises(ValueError, match=r"\w"):
+            parse(text)
+        assert time.process_time() - started < 10
+
+
+def test_more_rules_than_can_be_read_again_are_not_written(folder: Path) -> None:
+    file = open_file(folder)
+    file.write(Permissions(GateMode.DEFAULT, (Rule(DENY, COMMAND, "ls"),)))
+    with pytest.raises(LocalStateError):
+        file.write(Permissions(GateMode.DEFAULT, tuple(Rule(DENY, COMMAND, f"x{each}") for each in range(5000))))
+    assert (file.decide(LS).verdict, file.decide(GIT).verdict, file.read().problem) == (DENY, ALLOW, "")
 
 
 def test_a_missing_file_means_strict_and_so_does_one_that_is_a_link_or_a_folder(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -443,6 +444,46 @@ def test_who_descends_from_whom() -> None:
     assert is_descendant(2**22 + 1, me)  # nor one that is gone
 
 
+IGNORING = """
+import asyncio, os, signal, sys
+from cmdop_agent.daemon import serve
+from cmdop_cli import loops
+from cmdop_wire.vocab import GateMode
+from tests.agent.relay import Agent, Permissions, facts, own_folder, registration, relay
+for number in (signal.SIGUSR1, signal.SIGTSTP, signal.SIGALRM, signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP})
+inherited = os.open("/dev/null", os.O_RDONLY)
+os.set_inheritable(inherited, True)
+async def whole():
+    async with relay() as there:
+        agent = Agent(own_folder(), registration(there.url), facts("0", "w"), say=lambda _: None)
+        agent.permissions.write(Permissions(GateMode.BYPASS))
+        serving = asyncio.create_task(serve(agent))
+        await there.linked()
+        for kind in ("command", "session"):
+            call = there.call(kind, argv=["sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/self/status; ls /proc/$$/fd"])
+            await call.ended()
+            print(*call.text.split())
+        os.kill(os.getpid(), signal.SIGUSR1)  # still ignored by the agent itself
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+with asyncio.Runner(loop_factory=loops.fast() if sys.argv[1] == "fast" else None) as runner:
+    runner.run(whole())
+"""
+
+
+@pytest.mark.parametrize("loop", ["fast", "own"])
+def test_children_inherit_no_ignored_or_blocked_signal_and_no_descriptor(loop: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", IGNORING, loop], capture_output=True, text=True, check=False, timeout=30
+    )
+    held = [line.split() for line in told.stdout.splitlines()]
+    nothing = ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    # A shell on a terminal keeps the script's own descriptors above 9.
+    assert [[word for word in words if word != "10"] for words in held] == [[*nothing, "0", "1", "2"]] * 2, told
+
+
 ADOPTING = """
 import os, signal, subprocess, time
 from cmdop_agent.children import adopt_orphans, is_descendant, sweep
@@ -463,7 +504,5 @@ print(os.path.exists(f"/proc/{pid}"))
 
 
 def test_a_process_that_detached_itself_is_still_known_and_is_buried() -> None:
-    import subprocess
-
     told = subprocess.run([sys.executable, "-c", ADOPTING], capture_output=True, text=True, check=False)
     assert told.stdout.split() == ["True", "True", "False"], told.stderr

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -47,6 +48,62 @@ def test_words(match: str, argv: list[str], allow: bool, deny: bool) -> None:
     assert Rule(GateVerdict.ALLOW, COMMAND, match).meets(command(*argv)) is allow
     assert Rule(GateVerdict.DENY, COMMAND, match).meets(command(*argv)) is deny
     assert Rule(GateVerdict.ASK, COMMAND, match).meets(command(*argv)) is deny
+
+
+@pytest.mark.parametrize(
+    ("match", "argv", "program"),
+    [
+        ("git **", ["GIT", "push"], ""),  # the same program where upper and lower case are
+        ("caf\u00e9 **", ["cafe\u0301"], ""),  # and where accents may be written in two ways
+        ("git **", ["x"], "/usr/bin/git"),  # a link
+        ("/usr/bin/git **", ["git", "push"], "/usr/bin/git"),
+        ("/usr/bin/git **", ["//usr/bin/git"], ""),
+        ("/usr/bin/git **", ["/usr/./bin//git"], ""),
+        ("/usr/bin/git **", ["/usr/lib/../bin/git"], ""),
+        ("/usr/bin/git **", ["../../usr/bin/git"], ""),
+        ("~/x ls", ["~/x", "ls"], ""),
+        ("* push", ["git", "push"], ""),
+    ],
+)
+def test_a_deny_meets_its_program_however_it_is_spelled(match: str, argv: list[str], program: str) -> None:
+    for verdict in (GateVerdict.DENY, GateVerdict.ASK):
+        assert Rule(verdict, COMMAND, match).meets(Request(COMMAND, tuple(argv), home=HOME, program=program))
+    if argv[0] not in match and match[0] != "*":
+        assert not Rule(GateVerdict.ALLOW, COMMAND, match).meets(Request(COMMAND, tuple(argv), program=program))
+
+
+@pytest.mark.parametrize(
+    ("match", "argv", "program"),
+    [
+        ("git **", ["gitk"], "/usr/bin/gitk"),
+        ("git status", ["git", "Status"], "/usr/bin/git"),
+        ("/usr/bin/git **", ["/opt/bin/git"], "/opt/bin/git"),
+        ("/usr/bin/git **", ["git"], "/opt/bin/git"),
+        ("ls **", ["rm"], ""),
+    ],
+)
+def test_a_deny_does_not_meet_another_program(match: str, argv: list[str], program: str) -> None:
+    assert not Rule(GateVerdict.DENY, COMMAND, match).meets(Request(COMMAND, tuple(argv), home=HOME, program=program))
+
+
+def test_a_deny_meets_what_its_path_leads_to_whatever_links_are_on_the_way(tmp_path: Path) -> None:
+    there = tmp_path / "real" / "app"
+    there.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for pattern in (f"{tmp_path}/link/app", f"{tmp_path}/link/**", "~/link/app", f"{tmp_path}/real/APP"):
+        deny = Rule(GateVerdict.DENY, COMMAND, "make", pattern)
+        assert deny.meets(Request(COMMAND, ("make",), cwd=str(there), home=str(tmp_path))), pattern
+        deny = Rule(GateVerdict.DENY, GateOperation.READ_FILE, pattern)
+        assert deny.meets(Request(GateOperation.READ_FILE, path=str(there), home=str(tmp_path))), pattern
+        allow = Rule(GateVerdict.ALLOW, GateOperation.READ_FILE, pattern)
+        assert not allow.meets(Request(GateOperation.READ_FILE, path=str(there), home=str(tmp_path))), pattern
+
+
+@pytest.mark.parametrize("home", ["/home/[ann]", "/home/a*", "/home/a?n", "/home/**", "/home/[!a]"])
+def test_a_home_folder_means_itself_whatever_it_is_called(home: str) -> None:
+    assert path_meets("~/notes/*", f"{home}/notes/today", home)
+    for other in ("/home/a", "/home/ann", "/home/abn", "/home/x/y", "/home/b"):
+        assert not path_meets("~/notes/*", f"{other}/notes/today", home)
 
 
 @given(WORDS)

@@ -193,6 +193,54 @@ def test_the_forms_are_real() -> None:
     run(whole)
 
 
+def test_a_denied_command_runs_in_no_other_form() -> None:
+    """Where everything else is allowed: other spellings, links to it, what runs other commands."""
+    home = Path(os.environ["HOME"])
+    marker, real = home / "marker", tool("touch")
+    (home / "x").symlink_to(real)
+    (home / "folder").symlink_to(Path(real).parent)
+    (home / "y").symlink_to("x")
+    path = str(marker)
+    forms: list[dict[str, Any]] = [
+        *({"argv": [program, path]} for program in ("touch", real, f"/{real}", "./x", "folder/touch", "./y",
+          f"{home}/x", f"../{home.name}/x", os.path.relpath(real, home))),
+        *({"argv": [*wrapper, "touch", path]} for wrapper in (["env"], ["env", "A=1"], ["nice"], ["timeout", "5"],
+          ["setsid", "-w"], ["nohup"], ["xargs"], ["stdbuf", "-o0"], ["env", "nice", "env"])),
+        {"argv": ["env", "-S", f"touch {path}"]},
+        {"argv": ["sh", "-c", f"touch {path}"]},
+        {"argv": ["sh", "-c", f"true; t''ouch {path}"]},
+        {"argv": [f"touch {path}"], "shell": True},
+        {"argv": ["find", ".", "-maxdepth", "0", "-exec", "touch", path, ";"]},
+        {"argv": ["touch", path], "kind": "session"},
+        {"argv": ["./x", path], "kind": "session"},
+        {"argv": ["./x", path], "cwd": "cmdop/.."},
+        {"argv": ["./touch", path], "cwd": "folder"},
+    ]  # fmt: skip
+
+    async def whole(*denied: str) -> None:
+        rules = [Rule(GateVerdict.DENY, GateOperation.EXECUTE_COMMAND, match) for match in denied]
+        async with running(GateMode.BYPASS, *rules) as (_, relay):
+            for form in forms:
+                call = relay.call(**{"kind": "command", **form})
+                if denied:
+                    await refused(call, form)
+                    continue
+                kind, _body = await call.told.get()
+                if kind is Kind.OPENED:
+                    call.end_input()
+                    await call.ended()
+                    passed.append(marker.exists())
+                    marker.unlink(missing_ok=True)
+                call.close()
+
+    passed: list[bool] = []
+    run(lambda: whole("touch **"))
+    run(lambda: whole(f"{real} **", "touch **"))
+    assert not marker.exists()
+    run(whole)
+    assert passed.count(True) >= len(forms) - 4, "the forms are real"
+
+
 async def refused(call: Call, form: object) -> None:
     """Wait for the machine's no, in words that tell which rule would be needed."""
     async with asyncio.timeout(20):
