@@ -157,8 +157,12 @@ class Channels:
         if each is None or each.is_closed or not each.channel.is_open:
             self._refuse(frame, ErrorCode.GONE, "this stream has ended at the machine")
             return
+        if self._numbers.get(frame.channel, stream_id) != stream_id:
+            raise Malformed("a channel number is used once")
         self._stop_waiting(stream_id)
         self._lost_at.pop(stream_id, None)
+        if each.channel.number is not None:
+            self.outbox.drop(each.channel.number)  # all of it is said again
         self._unnumber(stream_id)
         try:
             answers = each.channel.resume(frame.channel, body.get("received"))
@@ -168,7 +172,7 @@ class Channels:
             return
         self._numbers[frame.channel] = stream_id
         for answer in answers:
-            self.outbox.put(answer)
+            self.outbox.put(*answer)
         each.on_room()
 
     def _refuse(self, frame: Frame, code: str, message: str) -> None:

@@ -14,10 +14,9 @@ from time import monotonic
 from typing import Any
 
 import websockets
-from websockets.asyncio.client import connect
 
 from cmdop_agent.channels import Channels
-from cmdop_sdk.connection import Connection
+from cmdop_sdk.connection import Connection, Dial
 from cmdop_sdk.network import proxy_for, unreachable
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Frame, Kind, Malformed
@@ -180,7 +179,7 @@ class Link:
         origin = "http" + self._url.removeprefix("ws").partition("/relay/")[0]
         self._ended, self._greeted, self._problem = asyncio.Event(), asyncio.Event(), None
         try:
-            async with connect(
+            async with Dial(
                 self._url,
                 additional_headers={"Authorization": f"Bearer {self._credential()}"},
                 subprotocols=[websockets.Subprotocol(PROTOCOL)],
@@ -193,7 +192,7 @@ class Link:
                 ssl=self._tls,
                 proxy=proxy_for(origin),
                 user_agent_header=None,
-                process_exception=lambda error: error,  # no tries of its own, and no redirects
+                process_exception=lambda error: error,  # no tries of its own
                 create_connection=lambda *given, **options: Connection(  # type: ignore[arg-type] # a factory, as documented
                     self._received, self._ended.set, *given, **options
                 ),
@@ -265,6 +264,8 @@ class Link:
                 self._take(frame)
             else:
                 self._greet(frame)
+            if self._channels.outbox.is_overrun:
+                raise Malformed("the relay asks, and does not read the answers")
         except Exception as problem:  # of a bug of ours, too: the link is dialled again
             self._problem = problem
             self._ended.set()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from cmdop_wire.frames import LIMITS, LINK
 
 LANE = 2 * LIMITS.chunk  # bytes of one channel that may be queued before its process pauses
+MOST_SAID = 4 * 1024 * 1024  # bytes of answers that may wait for a relay which goes on asking and reads none
 
 
 def lane_of(frame: bytes) -> int:
@@ -22,6 +23,7 @@ class Outbox:
         self._lanes: dict[int, deque[tuple[bytes, bytes]]] = {}
         self._turns: deque[int] = deque()
         self._queued: dict[int, int] = {}
+        self._said = 0  # bytes that wait and are no output: nobody's window bounds them
         self._news = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -33,8 +35,8 @@ class Outbox:
     def put(self, frame: bytes | None, data: bytes = b"") -> None:
         """Queue a frame, or its beginning and the ``data`` that follows.
 
-        ``None`` (no link) is dropped, the channel keeps what must not be lost.
-        What speaks of the link itself goes first: a probe's answer must not wait for anybody's output.
+        ``None`` (no link) is dropped, the channel keeps what must not be lost. What speaks of the link itself goes
+        first: a probe's answer must not wait for anybody's output.
         """
         if frame is None:
             return
@@ -47,14 +49,29 @@ class Outbox:
                 self._turns.append(number)
         self._lanes[number].append((frame, data))
         self._queued[number] = self._queued.get(number, 0) + len(frame) + len(data)
+        self._said += len(frame)
         self._news.set()
         self._is_empty.clear()
+
+    @property
+    def is_overrun(self) -> bool:
+        """Tell whether more answers wait than a relay that reads ever leaves."""
+        return self._said > MOST_SAID
+
+    def drop(self, number: int) -> None:
+        """Forget what a channel has queued: it has another number now, or nobody wants it."""
+        lane = self._lanes.pop(number, None)
+        if lane is not None:
+            self._turns.remove(number)
+            self._queued.pop(number, None)
+            self._said -= sum(len(frame) for frame, _ in lane)
 
     def clear(self) -> None:
         """Forget everything: the link it was meant for is gone."""
         self._lanes.clear()
         self._turns.clear()
         self._queued.clear()
+        self._said = 0
         self._is_empty.set()
 
     async def flushed(self) -> None:
@@ -71,6 +88,7 @@ class Outbox:
             number = self._turns.popleft()
             lane = self._lanes[number]
             frame, data = lane.popleft()
+            self._said -= len(frame)
             if not lane:
                 del self._lanes[number]
             elif number == LINK:

@@ -184,10 +184,11 @@ class Channel:
         """Remember that the link is away; output waits in the window."""
         self.number = None
 
-    def resume(self, number: int, received: object) -> list[bytes]:
-        """Return what to send on the new link to a peer that has ``received`` bytes of each kind (by name).
+    def resume(self, number: int, received: object) -> list[tuple[bytes, bytes]]:
+        """Return what to send on the new link, as frames and the data that follows some of them.
 
-        ``Malformed`` when that is no such thing, or what it misses is no longer kept.
+        The peer has ``received`` so many bytes of each kind (by name); ``Malformed`` when that
+        is no such thing, or what it misses is no longer kept.
         """
         counts = received if isinstance(received, dict) else {}
         again = [
@@ -196,15 +197,13 @@ class Channel:
             for offset, data in sender.again(_count(counts.get(kind.name, 0)))
         ]
         self.number = number
-        answer = [
-            frames.encode_json(
-                Kind.RESUMED, number, stream_id=self.stream_id, received={"INPUT": self._input.received}
-            ),
-            frames.encode_window(number, Kind.INPUT, self._input.limit),
-        ]
-        answer += [frames.encode_data(kind, number, offset, data) for kind, offset, data in again]
+        resumed = frames.encode_json(
+            Kind.RESUMED, number, stream_id=self.stream_id, received={"INPUT": self._input.received}
+        )
+        answer = [(resumed, b""), (frames.encode_window(number, Kind.INPUT, self._input.limit), b"")]
+        answer += [(frames.data_head_of(kind, number, offset), data) for kind, offset, data in again]
         if self.exit_body is not None:
-            answer.append(frames.encode(Kind.EXIT, number, self.exit_body))
+            answer.append((frames.encode(Kind.EXIT, number, self.exit_body), b""))
         return answer
 
     def offsets(self) -> dict[str, object]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from cmdop_sdk.websocket import ClientConnection, Frame, Opcode, State, apply_mask
+from cmdop_sdk.websocket import ClientConnection, Frame, Opcode, State, apply_mask, connect
 from cmdop_wire.messages import SCRATCH, Splitter, head_of
 
 JOINED = 16 * 1024  # bytes: less than that is copied into one TLS record with what stands before it
@@ -103,6 +103,14 @@ class Connection(ClientConnection):
     def abort(self) -> None:
         """Drop the connection without a word."""
         self.transport.abort()
+
+
+class Dial(connect):
+    """``connect`` that follows no redirect: a credential stays with its server (D-23)."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the answer as what it is: a refusal."""
+        return exc
 
 
 _of_thread = threading.local()

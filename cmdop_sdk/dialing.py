@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from cmdop_sdk import websocket
 from cmdop_sdk.auth import Secret
 from cmdop_sdk.bearers import Bearer, Shown
-from cmdop_sdk.connection import Connection, OnLost, OnMessage
+from cmdop_sdk.connection import Connection, Dial, OnLost, OnMessage
 from cmdop_sdk.errors import (
     AuthenticationError,
     CMDOPError,
@@ -78,14 +78,6 @@ class Target(NamedTuple):
     def tls(self) -> ssl.SSLContext | None:
         """Return whom to believe, ``None`` for plain http, which ``origin_of`` lets through on loopback only."""
         return ssl_context(ca_file=self.ca_file, ca_pin=self.ca_pin) if self.origin.startswith("https:") else None
-
-
-class _Dial(websocket.connect):
-    """``connect`` that follows no redirect: a credential stays with its server (D-23)."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        """Return the answer as what it is: a refusal."""
-        return exc
 
 
 class _Elsewhere(Exception):
@@ -190,7 +182,7 @@ class Dialer:
             return Connection(on_message, on_lost, *arguments, **options)
 
         try:
-            connection = await _Dial(
+            connection = await Dial(
                 url,
                 additional_headers={"Authorization": f"Bearer {secret.reveal()}"},
                 subprotocols=[websocket.Subprotocol(PROTOCOL)],

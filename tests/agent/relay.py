@@ -128,6 +128,7 @@ class Relay:
     url: str = ""
     welcome: dict[str, Any] = field(default_factory=dict)
     answer: Callable[[], int | None] = lambda: None
+    location: str = ""  # where ``answer`` sends the caller to
     hellos: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[float] = field(default_factory=list)
     told: list[tuple[Kind, dict[str, Any]]] = field(default_factory=list)  # on the link itself
@@ -251,7 +252,12 @@ async def relay() -> AsyncIterator[Relay]:
         made.attempts.append(asyncio.get_running_loop().time())
         assert request.path == "/relay/agent"
         status = made.answer()
-        return None if status is None else connection.respond(HTTPStatus(status), "no\n")
+        if status is None:
+            return None
+        answer = connection.respond(HTTPStatus(status), "no\n")
+        if made.location:
+            answer.headers["Location"] = made.location
+        return answer
 
     async with serve(
         made.serve,

@@ -156,6 +156,46 @@ def test_how_the_upgrade_is_refused_decides_too(status: int, is_refused: bool) -
     run(whole)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_nobody_leads_the_link_elsewhere(status: int) -> None:
+    async def whole() -> None:
+        async with relay() as there, relay() as elsewhere:
+            there.answer, there.location = lambda: status, elsewhere.url
+            agent, task = await started(there)
+            async with asyncio.timeout(10):
+                while agent.link.state.next_attempt is None:
+                    await asyncio.sleep(0.01)
+            assert str(status) in agent.link.state.last_problem
+            assert elsewhere.attempts == []
+            agent.stopping.set()
+            await task
+
+    run(whole)
+
+
+@pytest.mark.parametrize("asks", ["probes", "unknown streams"])
+def test_a_relay_that_asks_without_reading_is_left(asks: str) -> None:
+    question = {
+        "probes": frames.encode_json(Kind.PROBE, LINK, nonce="n" * 1000),
+        "unknown streams": frames.encode_json(Kind.RESUME, 7, stream_id="ses_unknown", received={}),
+    }[asks]
+
+    async def whole() -> None:
+        async with running() as (agent, there):
+            first = there.socket
+            assert first is not None
+            first.transport.pause_reading()  # the kernel takes some megabytes for it, and then nobody does
+            for _ in range(200_000):
+                there.send(question)
+            async with asyncio.timeout(30):
+                while "does not read" not in agent.link.state.last_problem and there.socket is first:
+                    await asyncio.sleep(0.02)
+            first.transport.abort()
+            await there.until(lambda relay: relay.socket is not None and relay.socket is not first)
+
+    run(whole)
+
+
 async def started(there: Relay, url: str | None = None) -> tuple[Agent, "asyncio.Task[None]"]:
     """Start an agent whose link may not come up."""
     agent = Agent(own_folder(), registration(url or there.url), facts("0.1", "web-1"), say=lambda _: None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmdop_agent.outbox import LANE, Outbox, lane_of
+from cmdop_agent.outbox import LANE, MOST_SAID, Outbox, lane_of
 from cmdop_agent.session import (
     Channel,
     Close,
@@ -168,8 +168,9 @@ def test_while_the_link_is_away_nothing_is_said_and_output_waits() -> None:
     assert each.opened() is None
     assert each.refused("no", "no") is None
     again = each.resume(9, {})
-    assert [frames.decode(message).kind for message in again] == [Kind.RESUMED, Kind.WINDOW, Kind.OUTPUT, Kind.EXIT]
-    assert {frames.decode(message).channel for message in again} == {9}
+    told = [frames.decode(b"".join(message)) for message in again]
+    assert [frame.kind for frame in told] == [Kind.RESUMED, Kind.WINDOW, Kind.OUTPUT, Kind.EXIT]
+    assert {frame.channel for frame in told} == {9}
 
 
 @pytest.mark.parametrize("received", [{"OUTPUT": 4}, {"OUTPUT": -1}, {"OUTPUT": "3"}, {"OUTPUT": True}, {"ERROR": 1}])
@@ -190,7 +191,7 @@ def test_whatever_is_lost_on_the_way_arrives_once_and_in_order(pieces: list[tupl
             each.lost()
             number += 1
             for again in each.resume(number, {"OUTPUT": receiver.received}):
-                found = frames.decode(again)
+                found = frames.decode(b"".join(again))
                 if found.kind is Kind.OUTPUT:
                     arrived += receiver.take(*frames.data_of(found))
         elif message is not None:
@@ -260,3 +261,26 @@ def test_what_was_meant_for_a_lost_link_is_forgotten() -> None:
     box.put(None)
     box.clear()
     assert drained(box) == []
+
+
+def test_what_a_channel_has_queued_is_dropped_with_its_number() -> None:
+    box = Outbox()
+    for number in (5, 6, 5, 7):
+        box.put(frames.data_head_of(Kind.OUTPUT, number, 0), b"x" * 1000)
+    box.drop(5)
+    box.drop(8)
+    assert box.room(5) == LANE
+    assert drained(box) == [6, 7]
+
+
+def test_answers_that_nobody_reads_are_counted_and_output_is_not() -> None:
+    box = Outbox()
+    answer = frames.encode_json(Kind.PROBED, 0, nonce="n" * 1000)
+    for number in range(1, 300):
+        box.put(frames.data_head_of(Kind.OUTPUT, number, 0), bytes(LANE))
+    assert not box.is_overrun
+    for _ in range(MOST_SAID // len(answer) + 1):
+        box.put(answer)
+    assert box.is_overrun
+    drained(box, most=100_000)
+    assert not box.is_overrun
