@@ -13,6 +13,7 @@ SLOW = (
     "tests/agent/test_channels.py::test_stopping_ends",
     "tests/agent/test_channels.py::test_time_spent",
     "tests/agent/test_link.py::test_a_relay_that_talks_nonsense",
+    "tests/agent/test_link.py::test_a_relay_that_asks_without_reading",
     "tests/agent/test_link.py::test_how_the_upgrade_is_refused",
     "tests/agent/test_permissions.py::test_what_cannot_be_used",
     "tests/agent/test_processes.py::test_a_group_that_does_not_listen",
