@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from ninja import Field, Schema
+from ninja import Field
 from pydantic import StrictBool, StrictInt
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.policy import Facts
 from cmdop_server.api.schemas.common import (
     LONGEST_TEXT,
+    Answer,
     Body,
     BodyText,
     PageQuery,
@@ -49,14 +50,14 @@ TokenLife = Annotated[StrictInt, Field(json_schema_extra={"minimum": SHORTEST_LI
 Tags = Annotated[dict[str, str], Field(max_length=100)]
 
 
-class ActorRef(Schema):
+class ActorRef(Answer):
     """Who did something, as it was then: an account, a key or a join token."""
 
     id: str
     label: str
 
 
-class OperatorRef(Schema):
+class OperatorRef(Answer):
     """Who operates a session: an account or a key."""
 
     kind: str
@@ -64,7 +65,7 @@ class OperatorRef(Schema):
     label: str
 
 
-class ActiveSession(Schema):
+class ActiveSession(Answer):
     """The session that runs on a machine."""
 
     id: str
@@ -72,7 +73,7 @@ class ActiveSession(Schema):
     since: Time
 
 
-class MachineAnswer(Schema):
+class MachineAnswer(Answer):
     """A machine as the caller sees it; what may really be done on it, its own gate decides."""
 
     id: str
@@ -92,7 +93,7 @@ class MachineAnswer(Schema):
     authorized_actions: list[Action]
 
 
-class MachinePage(Schema):
+class MachinePage(Answer):
     """A page of machines, by name."""
 
     items: list[MachineAnswer]
@@ -144,20 +145,20 @@ class NewMachine(Body):
         return Host(self.hostname, self.name, self.os, self.arch, self.version, self.boot_id)
 
 
-class RelayAnswer(Schema):
+class RelayAnswer(Answer):
     """Where to connect."""
 
     url: str
 
 
-class SeedsAnswer(Schema):
+class SeedsAnswer(Answer):
     """What the machine's gate begins with."""
 
     gate_mode: GateMode
     gate_rules: list[dict[str, str]]
 
 
-class RegisteredMachine(Schema):
+class RegisteredMachine(Answer):
     """A machine and its credential, here and never again, and null in a replay of this answer.
 
     ``seeds`` is null for a machine that has taken them before.
@@ -170,7 +171,7 @@ class RegisteredMachine(Schema):
     seeds: SeedsAnswer | None
 
 
-class JoinTokenAnswer(Schema):
+class JoinTokenAnswer(Answer):
     """A join token without its text; ``machine_id`` is what came with it."""
 
     id: str
@@ -190,7 +191,7 @@ class CreatedJoinToken(JoinTokenAnswer):
     secret: str | None
 
 
-class JoinTokenPage(Schema):
+class JoinTokenPage(Answer):
     """A page of join tokens, newest first."""
 
     items: list[JoinTokenAnswer]
@@ -210,7 +211,7 @@ class NewTicket(Body):
     right: RightText
 
 
-class TicketAnswer(Schema):
+class TicketAnswer(Answer):
     """A ticket's text, here and never again, when it ends, and where it is taken."""
 
     secret: str | None
