@@ -32,7 +32,7 @@ router = Router(tags=["machines"])
 
 
 def _one(actor: Actor, facts: Facts, machine: Machine) -> MachineAnswer:
-    return shown_machine(actor, facts, machine, operating([machine.pk]), timezone.now())
+    return shown_machine(queries.machine_actions(actor, facts), machine, operating([machine.pk]), timezone.now())
 
 
 @operation(router, "GET", "/workspaces/{ws}/machines", action=Action.MACHINE_VIEW, answers=MachinePage)
@@ -47,9 +47,8 @@ def list_machines(request: HttpRequest, ws: str, query: Query[MachineQuery]) -> 
     found = list(rows[: query.limit + 1])
     shown, following = cursor.cut(found, query.limit, lambda machine: machine.name_fold)
     sessions, now = operating([machine.pk for machine in shown]), timezone.now()
-    return MachinePage(
-        items=[shown_machine(actor, seen.facts, machine, sessions, now) for machine in shown], next=following
-    )
+    actions = queries.machine_actions(actor, seen.facts)  # the same for each: asked once
+    return MachinePage(items=[shown_machine(actions, machine, sessions, now) for machine in shown], next=following)
 
 
 @operation(router, "GET", "/workspaces/{ws}/machines/{mch}", action=Action.MACHINE_VIEW, answers=MachineAnswer)

@@ -9,7 +9,6 @@ from pydantic import StrictBool
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import NotFound
 from cmdop_server.accounts.models import Account
-from cmdop_server.accounts.queries import account_by_id
 from cmdop_server.api.schemas.common import LONGEST_TEXT, Answer, Body, BodyText, SecretText, Time, WorkspaceRef
 from cmdop_server.api.schemas.workspaces import WorkspaceAnswer, shown_workspace
 from cmdop_server.credentials.authenticate import Proof
@@ -201,9 +200,8 @@ def shown_identity(proof: Proof) -> IdentityAnswer:
     seen = next((each for each in enterable if each.workspace.public_id == actor.workspace_id), None)
     if seen is None:
         raise NotFound("workspace")
-    account = account_by_id(actor.account_id or "")
     return IdentityAnswer(
-        account=None if account is None else shown_account(account),
+        account=None if proof.account is None else shown_account(proof.account),
         credential=CredentialAnswer(
             kind=_kind(actor),
             id=actor.credential_id or "",

@@ -1,6 +1,6 @@
 """Machines, how one registers, join tokens, tickets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,7 +8,6 @@ from ninja import Field
 from pydantic import StrictBool, StrictInt
 
 from cmdop_server.access.actor import Actor
-from cmdop_server.access.policy import Facts
 from cmdop_server.api.schemas.common import (
     LONGEST_TEXT,
     Answer,
@@ -220,9 +219,9 @@ class TicketAnswer(Answer):
 
 
 def shown_machine(
-    actor: Actor, facts: Facts, machine: Machine, operating: Mapping[int, Operating], now: datetime
+    actions: Sequence[Action], machine: Machine, operating: Mapping[int, Operating], now: datetime
 ) -> MachineAnswer:
-    """Return a machine as ``actor`` may see it; ``operating`` has the active sessions by the machines' keys."""
+    """Return a machine as who may do ``actions`` sees it; ``operating`` has the active sessions by machines' keys."""
     session = operating.get(machine.pk)
     return MachineAnswer(
         id=machine.public_id,
@@ -239,7 +238,7 @@ def shown_machine(
         registered_at=machine.registered_at,
         registered_by=ActorRef(id=machine.registered_by, label=machine.registered_by_label),
         session=None if session is None else shown_operating(session),
-        authorized_actions=machine_actions(actor, facts),
+        authorized_actions=list(actions),
     )
 
 
@@ -253,7 +252,7 @@ def shown_registered(actor: Actor, made: Registered, relay_url: str, now: dateti
     """Return what a host that registered needs from now on."""
     workspace, seeds = made.machine.workspace, made.seeds
     return RegisteredMachine(
-        machine=shown_machine(actor, made.facts, made.machine, {}, now),
+        machine=shown_machine(machine_actions(actor, made.facts), made.machine, {}, now),
         workspace=WorkspaceRef(id=workspace.public_id, slug=workspace.slug, name=workspace.name),
         credential=made.credential,
         relay=RelayAnswer(url=relay_url),
