@@ -15,10 +15,11 @@ from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
 
 M = TypeVar("M", bound=Model)
+Given = str | int | datetime
 
 
 class Prepared(Generic[M]):
-    """A queryset with gaps, which ``kinds`` names: each is a ``str`` or a ``datetime``.
+    """A queryset with gaps, which ``kinds`` names: each is a ``str``, an ``int`` or a ``datetime``.
 
     ``make`` gets stand-ins for the values to come, which it must put where they belong and not look at. Related rows
     may be selected along with others; nothing can be prefetched.
@@ -29,7 +30,7 @@ class Prepared(Generic[M]):
         self._kinds = kinds
         self._thread = threading.local()  # a connection belongs to one thread, and so does its SQL
 
-    def __call__(self, **values: str | datetime) -> list[M]:
+    def __call__(self, **values: Given) -> list[M]:
         """Return the rows for these values, asked now."""
         connection = connections[DEFAULT_DB_ALIAS]
         made: _Made[M] | None = getattr(self._thread, "made", None)
@@ -37,7 +38,7 @@ class Prepared(Generic[M]):
             made = self._thread.made = _Made(connection, self._make, self._kinds)
         return made.rows(values)
 
-    def first(self, **values: str | datetime) -> M | None:
+    def first(self, **values: Given) -> M | None:
         """Return the first row for these values, or ``None``."""
         return next(iter(self(**values)), None)
 
@@ -60,7 +61,7 @@ class _Made(Generic[M]):
         # What iterates over a queryset asks it for a compiler, and that one for SQL: both are here already.
         self._rows.query.get_compiler = lambda *_, **__: self._compiler  # type: ignore[method-assign]
 
-    def rows(self, values: dict[str, str | datetime]) -> list[M]:
+    def rows(self, values: dict[str, Given]) -> list[M]:
         parameters = list(self._parameters)
         adapted = {name: self._adapted(value) for name, value in values.items()}
         for place, name in self._gaps:
@@ -68,15 +69,17 @@ class _Made(Generic[M]):
         self._compiler.as_sql = lambda *_, **__: (self._sql, tuple(parameters))
         return list(ModelIterable(self._rows))
 
-    def _adapted(self, value: str | datetime) -> Any:
+    def _adapted(self, value: Given) -> Any:
         """Return the value as the database's driver gets it."""
         return self.connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
 
 
-def _stand_in(place: int, kind: type) -> str | datetime:
+def _stand_in(place: int, kind: type) -> Given:
     """Return what nobody else writes into a query."""
+    if kind is int:
+        return place - 2**62
     return datetime(1, 1, 2, microsecond=place, tzinfo=UTC) if kind is datetime else f"\0value {place}"
 
 
 def _is_among(parameter: object, names: dict[Any, str]) -> bool:
-    return isinstance(parameter, str | datetime) and parameter in names
+    return isinstance(parameter, Given) and parameter in names

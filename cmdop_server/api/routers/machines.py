@@ -26,6 +26,7 @@ from cmdop_server.machines.models import Machine
 from cmdop_server.machines.names import checked_tag
 from cmdop_server.sessions.queries import operating
 from cmdop_server.sessions.tickets import create_ticket
+from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.vocab import Action
 
 router = Router(tags=["machines"])
@@ -40,11 +41,11 @@ def list_machines(request: HttpRequest, ws: str, query: Query[MachineQuery]) -> 
     """List machines by name; ``tag`` may be given several times, as key:value."""
     actor = actor_of(request)
     tags = tuple(sorted(checked_tag(tag) for tag in query.tag))
-    seen, rows = queries.machines_for(actor, ws, queries.Filters(query.online, tags, query.q))
+    seen = workspace_for(actor, ws, Action.MACHINE_VIEW)
     cursor = Cursor(query.cursor, "list_machines", seen.workspace.public_id, query.online, tags, query.q)
-    if cursor.position is not None:
-        rows = rows.filter(name_fold__gt=str(cursor.position))
-    found = list(rows[: query.limit + 1])
+    after = None if cursor.position is None else str(cursor.position)
+    wanted = queries.Filters(query.online, tags, query.q or None)
+    found = queries.machines_of(seen, wanted, after=after, limit=query.limit + 1)
     shown, following = cursor.cut(found, query.limit, lambda machine: machine.name_fold)
     sessions, now = operating([machine.pk for machine in shown]), timezone.now()
     actions = queries.machine_actions(actor, seen.facts)  # the same for each: asked once
