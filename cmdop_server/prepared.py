@@ -58,8 +58,11 @@ class _Made(Generic[M]):
         self._gaps = [(place, names[each]) for place, each in enumerate(self._parameters) if _is_among(each, names)]
         if {name for _, name in self._gaps} != set(kinds):
             raise TypeError(f"not every value has a place in {self._sql}")
-        # What iterates over a queryset asks it for a compiler, and that one for SQL: both are here already.
+        columns = [each[0] for each in self._compiler.select[: self._compiler.col_count]]
+        converters = self._compiler.get_converters(columns)
+        # What iterates over a queryset asks it for a compiler, and that one for SQL and converters: all here already.
         self._rows.query.get_compiler = lambda *_, **__: self._compiler  # type: ignore[method-assign]
+        self._compiler.get_converters = lambda _: converters
 
     def rows(self, values: dict[str, Given]) -> list[M]:
         parameters = list(self._parameters)

@@ -101,22 +101,11 @@ def standing_of(credential_id: str, *, address: str, request_id: str) -> Standin
     """Do what ``actor_from_credential`` does, and tell how long the credential lives."""
     now = timezone.now()
     if is_id(credential_id, "key"):
-        key = _live_keys(now).filter(public_id=credential_id).first()
+        key = _KEYS_BY_ID.first(public_id=credential_id, now=now)
         if key is not None:
             return Standing(_actor_of(key, address, request_id), key.expires_at)
     elif is_id(credential_id, "family"):
-        family = (
-            TokenFamily.objects.select_related("sign_in__account", "workspace")
-            .filter(
-                public_id=credential_id,
-                revoked_at=None,
-                sign_in__ended_at=None,
-                sign_in__expires_at__gt=now,
-                sign_in__account__is_active=True,
-                sign_in__account__memberships__workspace=F("workspace"),
-            )
-            .first()
-        )
+        family = _FAMILIES.first(public_id=credential_id, now=now)
         if family is not None:
             return Standing(actor_of(family, address=address, request_id=request_id), family.sign_in.expires_at)
     raise Unauthenticated("no usable credential", hint="cmdop login")
@@ -155,9 +144,22 @@ _TOKENS = Prepared(
     secret_hash=str,
     now=datetime,
 )
+_FAMILIES = Prepared(
+    lambda public_id, now: TokenFamily.objects.select_related("sign_in__account", "workspace").filter(
+        public_id=public_id,
+        revoked_at=None,
+        sign_in__ended_at=None,
+        sign_in__expires_at__gt=now,
+        sign_in__account__is_active=True,
+        sign_in__account__memberships__workspace=F("workspace"),
+    ),
+    public_id=str,
+    now=datetime,
+)
 _KEYS = Prepared(
     lambda secret_hash, now: _live_keys(now).filter(secret_hash=secret_hash), secret_hash=str, now=datetime
 )
+_KEYS_BY_ID = Prepared(lambda public_id, now: _live_keys(now).filter(public_id=public_id), public_id=str, now=datetime)
 
 
 def _actor_of(key: Key, address: str, request_id: str) -> Actor:
