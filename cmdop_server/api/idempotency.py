@@ -13,12 +13,13 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
-from ninja import Schema, Status
+from ninja import Status
 from ninja.responses import NinjaJSONEncoder
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Refused
 from cmdop_server.api.models import IdempotencyRecord
+from cmdop_server.api.schemas.common import Answer
 from cmdop_wire.vocab import ErrorCode
 
 HEADER = "Idempotency-Key"
@@ -28,8 +29,8 @@ _SECRETS = ("secret", "credential")  # fields of answers that hold one, shown ex
 
 
 def once(
-    request: HttpRequest, actor: Actor, status: int, act: Callable[[], Schema], still_allowed: Callable[[], None]
-) -> Status[Schema] | HttpResponse:
+    request: HttpRequest, actor: Actor, status: int, act: Callable[[], Answer], still_allowed: Callable[[], None]
+) -> Status[Answer] | HttpResponse:
     """Return what ``act`` answers, or the remembered answer without its secret if this request was answered before.
 
     The key counts for this caller, workspace and reach of their credential, method and path only. ``still_allowed``
@@ -70,6 +71,6 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _without_secret(answer: Schema) -> dict[str, Any]:
+def _without_secret(answer: Answer) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(json.dumps(answer.model_dump(), cls=NinjaJSONEncoder))
     return body | {name: None for name in _SECRETS if name in body}

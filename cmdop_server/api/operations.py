@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 from ninja.constants import NOT_SET
+from pydantic_core import PydanticSerializationError
 
 from cmdop_server.access.policy import scope_for
 from cmdop_server.api.auth import actor_of
 from cmdop_server.api.idempotency import HEADER, KEY_LENGTH, once
-from cmdop_server.api.schemas.common import ErrorEnvelope
-from cmdop_server.later import Later
+from cmdop_server.api.schemas.common import Answer, ErrorEnvelope
 from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.vocab import AccountAction, Action
 
@@ -63,7 +63,7 @@ def operation(
         def run(request: HttpRequest, **given: Any) -> Any:
             if not creates:
                 answer = view(request, **given)
-                return answer if isinstance(answer, Later) else Status(status, answer)
+                return Status(status, None) if answer is None else _told(status, answer)
             actor = actor_of(request)
 
             def still_allowed() -> None:
@@ -84,6 +84,17 @@ def operation(
         return registered
 
     return declare
+
+
+def _told(status: int, answer: Answer | HttpResponse) -> Status[Answer] | HttpResponse:
+    """Return the response of an operation whose answer was made by its own schema: nothing is left to validate."""
+    if isinstance(answer, HttpResponse):
+        return answer
+    try:
+        content = answer.model_dump_json()
+    except PydanticSerializationError:  # half a surrogate pair, which only JSON's escapes can say
+        return Status(status, answer)
+    return HttpResponse(content, status=status, content_type="application/json; charset=utf-8")
 
 
 def _scope(action: Action | AccountAction) -> str | None:

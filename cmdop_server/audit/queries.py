@@ -3,6 +3,7 @@
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from django.db.models import QuerySet
@@ -11,6 +12,7 @@ from cmdop_server.access.actor import ActorKind
 from cmdop_server.access.errors import NotFound
 from cmdop_server.audit import chain
 from cmdop_server.audit.models import Chain, Event
+from cmdop_server.prepared import Prepared
 from cmdop_wire.ids import ID_PREFIXES, is_id
 
 
@@ -48,12 +50,27 @@ def events(
 
     Every filter is answered by an index that ends in the sequence, so a page costs the same at a million rows.
     """
-    rows = _matching(workspace_id, filters or Filters())
-    if cursor is not None:
-        rows = rows.filter(seq__lt=cursor) if newest_first else rows.filter(seq__gt=cursor)
-    found = list(rows.order_by("-seq" if newest_first else "seq")[: limit + 1])
+    if filters is None or filters == Filters():
+        given = {} if cursor is None else {"cursor": cursor}
+        found = _all_of(limit + 1, bool(given), newest_first)(workspace_id=workspace_id, **given)
+    else:
+        found = list(_page(_matching(workspace_id, filters), limit + 1, cursor, newest_first=newest_first))
     more = len(found) > limit
     return Page(found[:limit], found[limit - 1].seq if more else None)
+
+
+def _page(rows: QuerySet[Event], limit: int, cursor: int | None, *, newest_first: bool) -> QuerySet[Event]:
+    if cursor is not None:
+        rows = rows.filter(seq__lt=cursor) if newest_first else rows.filter(seq__gt=cursor)
+    return rows.order_by("-seq" if newest_first else "seq")[:limit]
+
+
+@lru_cache(maxsize=32)
+def _all_of(limit: int, goes_on: bool, newest_first: bool) -> Prepared[Event]:
+    def rows(workspace_id: str, cursor: int | None = None) -> QuerySet[Event]:
+        return _page(Event.objects.filter(workspace_id=workspace_id), limit, cursor, newest_first=newest_first)
+
+    return Prepared(rows, workspace_id=str, **({"cursor": int} if goes_on else {}))
 
 
 def _matching(workspace_id: str, filters: Filters) -> QuerySet[Event]:

@@ -21,10 +21,12 @@ from cmdop_server.credentials.models import Key, Token, TokenFamily
 from cmdop_server.credentials.queries import in_state
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.credentials.tokens import actor_of
+from cmdop_server.prepared import Prepared
 from cmdop_wire.ids import KEY_PREFIX, is_id, parse_key, token_kind
 from cmdop_wire.vocab import KeyKind, KeyState, Scope
 
 if TYPE_CHECKING:
+    from cmdop_server.accounts.models import Account
     from cmdop_server.workspaces.models import Workspace
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,13 @@ class Proof:
     workspace: "Workspace"
     key: Key | None
     token: Token | None
+
+    @property
+    def account(self) -> "Account | None":
+        """Return whose credential it is; nobody's when it is a workspace key."""
+        if self.token is not None:
+            return self.token.family.sign_in.account
+        return self.key.owner if self.key is not None else None
 
     @property
     def ends_at(self) -> datetime | None:
@@ -92,42 +101,18 @@ def standing_of(credential_id: str, *, address: str, request_id: str) -> Standin
     """Do what ``actor_from_credential`` does, and tell how long the credential lives."""
     now = timezone.now()
     if is_id(credential_id, "key"):
-        key = _live_keys(now).filter(public_id=credential_id).first()
+        key = _KEYS_BY_ID.first(public_id=credential_id, now=now)
         if key is not None:
             return Standing(_actor_of(key, address, request_id), key.expires_at)
     elif is_id(credential_id, "family"):
-        family = (
-            TokenFamily.objects.select_related("sign_in__account", "workspace")
-            .filter(
-                public_id=credential_id,
-                revoked_at=None,
-                sign_in__ended_at=None,
-                sign_in__expires_at__gt=now,
-                sign_in__account__is_active=True,
-                sign_in__account__memberships__workspace=F("workspace"),
-            )
-            .first()
-        )
+        family = _FAMILIES.first(public_id=credential_id, now=now)
         if family is not None:
             return Standing(actor_of(family, address=address, request_id=request_id), family.sign_in.expires_at)
     raise Unauthenticated("no usable credential", hint="cmdop login")
 
 
 def _live_token(text: str, now: datetime) -> Token | None:
-    return (
-        Token.objects.select_related("family__sign_in__account", "family__workspace")
-        .filter(
-            secret_hash=keyed_hash(text),
-            kind="access",
-            expires_at__gt=now,
-            family__revoked_at=None,
-            family__sign_in__ended_at=None,
-            family__sign_in__expires_at__gt=now,
-            family__sign_in__account__is_active=True,
-            family__sign_in__account__memberships__workspace=F("family__workspace"),
-        )
-        .first()
-    )
+    return _TOKENS.first(secret_hash=keyed_hash(text), now=now)
 
 
 def _live_key(text: str, now: datetime) -> Key | None:
@@ -135,7 +120,7 @@ def _live_key(text: str, now: datetime) -> Key | None:
         parse_key(text)
     except ValueError:
         return None
-    return _live_keys(now).filter(secret_hash=keyed_hash(text)).first()
+    return _KEYS.first(secret_hash=keyed_hash(text), now=now)
 
 
 def _live_keys(now: datetime) -> QuerySet[Key]:
@@ -143,6 +128,38 @@ def _live_keys(now: datetime) -> QuerySet[Key]:
         Q(kind=KeyKind.WORKSPACE) | Q(owner__is_active=True, owner__memberships__workspace=F("workspace")),
         in_state(KeyState.LIVE, now),
     )
+
+
+_TOKENS = Prepared(
+    lambda secret_hash, now: Token.objects.select_related("family__sign_in__account", "family__workspace").filter(
+        secret_hash=secret_hash,
+        kind="access",
+        expires_at__gt=now,
+        family__revoked_at=None,
+        family__sign_in__ended_at=None,
+        family__sign_in__expires_at__gt=now,
+        family__sign_in__account__is_active=True,
+        family__sign_in__account__memberships__workspace=F("family__workspace"),
+    ),
+    secret_hash=str,
+    now=datetime,
+)
+_FAMILIES = Prepared(
+    lambda public_id, now: TokenFamily.objects.select_related("sign_in__account", "workspace").filter(
+        public_id=public_id,
+        revoked_at=None,
+        sign_in__ended_at=None,
+        sign_in__expires_at__gt=now,
+        sign_in__account__is_active=True,
+        sign_in__account__memberships__workspace=F("workspace"),
+    ),
+    public_id=str,
+    now=datetime,
+)
+_KEYS = Prepared(
+    lambda secret_hash, now: _live_keys(now).filter(secret_hash=secret_hash), secret_hash=str, now=datetime
+)
+_KEYS_BY_ID = Prepared(lambda public_id, now: _live_keys(now).filter(public_id=public_id), public_id=str, now=datetime)
 
 
 def _actor_of(key: Key, address: str, request_id: str) -> Actor:

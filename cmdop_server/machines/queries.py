@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from django.db.models import F, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, StrIndex
@@ -14,6 +15,7 @@ from cmdop_server.access.policy import Facts, authorized_actions
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines.models import JoinToken, Machine
 from cmdop_server.machines.names import folded
+from cmdop_server.prepared import Prepared
 from cmdop_server.texts import has_control_characters
 from cmdop_server.workspaces.queries import Seen, workspace_for
 from cmdop_wire.ids import is_id, token_kind
@@ -69,11 +71,33 @@ def machine_for(actor: Actor, ref: str, machine_ref: str, action: Action) -> Mac
 def seen_machine(actor: Actor, ref: str, machine_ref: str, action: Action) -> tuple[Seen, Machine]:
     """Return what ``machine_for`` does, with the workspace and the facts it was decided on."""
     seen = workspace_for(actor, ref, action)
-    machine = named(seen.workspace.pk, machine_ref).first()
+    machine = _one(seen.workspace.pk, machine_ref)
     if machine is None:
         raise NotFound("machine")
     machine.workspace = seen.workspace
     return seen, machine
+
+
+def _one(workspace_pk: int, machine_ref: str) -> Machine | None:
+    """Return what ``named`` does, by a query that is ready."""
+    if is_id(machine_ref, "machine"):
+        return _WITH_ID.first(workspace=workspace_pk, ref=machine_ref)
+    fold = folded(machine_ref)
+    return _WITH_NAME.first(workspace=workspace_pk, ref=fold) if _is_askable(fold) else None
+
+
+_WITH_ID = Prepared(
+    lambda workspace, ref: Machine.objects.filter(workspace=workspace, public_id=ref), workspace=int, ref=str
+)
+_WITH_NAME = Prepared(
+    lambda workspace, ref: Machine.objects.filter(Q(hostname_fold=ref) | Q(name_fold=ref), workspace=workspace),
+    workspace=int,
+    ref=str,
+)
+
+
+def _is_askable(fold: str) -> bool:
+    return bool(fold) and not has_control_characters(fold)  # no database is asked about a NUL or a surrogate
 
 
 def named(workspace_pk: int, machine_ref: str) -> QuerySet[Machine]:
@@ -82,9 +106,7 @@ def named(workspace_pk: int, machine_ref: str) -> QuerySet[Machine]:
     if is_id(machine_ref, "machine"):
         return rows.filter(public_id=machine_ref)
     fold = folded(machine_ref)
-    if not fold or has_control_characters(fold):  # no database is asked about a NUL or a surrogate
-        return rows.none()
-    return rows.filter(Q(hostname_fold=fold) | Q(name_fold=fold))
+    return rows.filter(Q(hostname_fold=fold) | Q(name_fold=fold)) if _is_askable(fold) else rows.none()
 
 
 def hostname_of(workspace_id: str, machine_id: str) -> str:
@@ -93,11 +115,26 @@ def hostname_of(workspace_id: str, machine_id: str) -> str:
     return rows.values_list("hostname", flat=True).first() or ""
 
 
-def machines_for(actor: Actor, ref: str, filters: Filters | None = None) -> tuple[Seen, QuerySet[Machine]]:
-    """Return the workspace and those of its machines that were asked for, by name."""
-    seen = workspace_for(actor, ref, Action.MACHINE_VIEW)
-    wanted = filters or Filters()
-    rows = Machine.objects.filter(workspace=seen.workspace.pk).order_by("name_fold")
+def machines_of(seen: Seen, wanted: Filters, *, after: str | None = None, limit: int) -> list[Machine]:
+    """Return the first machines after a folded name, by name, of a workspace whose door was passed to view them."""
+    if wanted == Filters():
+        given = {} if after is None else {"after": after}
+        return _all_of(limit, bool(given))(workspace=seen.workspace.pk, **given)
+    rows = _matching(seen.workspace.pk, wanted)
+    return list((rows if after is None else rows.filter(name_fold__gt=after))[:limit])
+
+
+@lru_cache(maxsize=32)
+def _all_of(limit: int, goes_on: bool) -> Prepared[Machine]:
+    def rows(workspace: int, after: str | None = None) -> QuerySet[Machine]:
+        found = _matching(workspace, Filters())
+        return (found.filter(name_fold__gt=after) if goes_on else found)[:limit]
+
+    return Prepared(rows, workspace=int, **({"after": str} if goes_on else {}))
+
+
+def _matching(workspace_pk: int, wanted: Filters) -> QuerySet[Machine]:
+    rows = Machine.objects.filter(workspace=workspace_pk).order_by("name_fold")
     if wanted.online is not None:
         now = timezone.now()
         rows = rows.filter(is_online(now) if wanted.online else is_offline(now))
@@ -106,7 +143,7 @@ def machines_for(actor: Actor, ref: str, filters: Filters | None = None) -> tupl
     if wanted.text:
         fold = folded(wanted.text)
         rows = rows.filter(Q(name_fold__contains=fold) | Q(hostname_fold__contains=fold))
-    return seen, rows
+    return rows
 
 
 def _has_tag(key: str, value: str) -> GreaterThan:

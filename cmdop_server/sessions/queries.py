@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
 from django.db.models import QuerySet
@@ -10,10 +11,13 @@ from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import NotFound
 from cmdop_server.access.policy import Facts, authorized_actions
 from cmdop_server.machines.queries import named
+from cmdop_server.prepared import Prepared
 from cmdop_server.sessions.models import Session
 from cmdop_server.workspaces.queries import Seen, workspace_for
 from cmdop_wire.ids import is_id
 from cmdop_wire.vocab import Action, SessionState
+
+_PAGES = (1, 50, 200)  # how many machines are asked about at a time; fewer are filled up with the last one
 
 
 class Operating(NamedTuple):
@@ -74,7 +78,6 @@ def seen_session(actor: Actor, ref: str, session_id: str, action: Action) -> tup
 
 def operating(machine_pks: Iterable[int]) -> dict[int, Operating]:
     """Return who operates which of these machines, in one query; the caller has passed their door."""
-    rows = Session.objects.filter(machine__in=list(machine_pks), ended_at=None)
     return {
         session.machine_id: Operating(
             session.public_id,
@@ -83,9 +86,25 @@ def operating(machine_pks: Iterable[int]) -> dict[int, Operating]:
             session.operator_label,
             session.opened_at,
         )
-        for session in rows
+        for session in _active_on(list(machine_pks))
         if session.machine_id is not None
     }
+
+
+def _active_on(machine_pks: list[int]) -> list[Session]:
+    count = next((size for size in _PAGES if size >= len(machine_pks)), 0)
+    if not machine_pks or not count:
+        return list(Session.objects.filter(machine__in=machine_pks, ended_at=None))
+    filled = machine_pks + machine_pks[-1:] * (count - len(machine_pks))
+    return _active(count)(**{f"machine_{place}": pk for place, pk in enumerate(filled)})
+
+
+@cache
+def _active(count: int) -> Prepared[Session]:
+    def rows(**machines: int) -> QuerySet[Session]:
+        return Session.objects.filter(machine__in=list(machines.values()), ended_at=None)
+
+    return Prepared(rows, **{f"machine_{place}": int for place in range(count)})
 
 
 def state_of(session: Session) -> SessionState:

@@ -4,6 +4,7 @@ A stranger and a random id take the same path to the same «no such workspace» 
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from shlex import quote
 from typing import NamedTuple, cast
 
@@ -14,6 +15,7 @@ from cmdop_server.access.actor import Actor, ActorKind
 from cmdop_server.access.errors import Forbidden, Invalid, NotFound
 from cmdop_server.access.policy import Facts, authorized_actions, decide
 from cmdop_server.accounts.queries import fold_email
+from cmdop_server.prepared import Prepared
 from cmdop_server.workspaces.models import Membership, SlugClaim, Workspace
 from cmdop_server.workspaces.ranks import refusal_to_touch
 from cmdop_wire.ids import check_slug, derive_slug, is_id, is_slug, suffixed_slug
@@ -43,16 +45,10 @@ class SlugPreview(NamedTuple):
     suggestion: str | None
 
 
-def _named(ref: str) -> QuerySet[Workspace]:
-    if is_id(ref, "workspace"):
-        return Workspace.objects.filter(public_id=ref)
-    return Workspace.objects.filter(slug=ref) if is_slug(ref) else Workspace.objects.none()
-
-
-def _with_facts(rows: QuerySet[Workspace], actor: Actor, *, with_machines: bool) -> QuerySet[Workspace]:
-    own = Membership.objects.filter(workspace=OuterRef("pk"), account__public_id=actor.account_id)
+def _with_facts(rows: QuerySet[Workspace], account_id: str | None, *, with_machines: bool) -> QuerySet[Workspace]:
+    own = Membership.objects.filter(workspace=OuterRef("pk"), account__public_id=account_id)
     return rows.annotate(
-        own_role=Subquery(own.values("role")[:1]) if actor.account_id else Value(None, output_field=CharField()),
+        own_role=Subquery(own.values("role")[:1]) if account_id else Value(None, output_field=CharField()),
         member_count=_count_of("memberships"),
         # An upper app's rows, known here by the name of their relation only.
         machine_count=_count_of("machines") if with_machines else Value(None, output_field=IntegerField()),
@@ -97,12 +93,29 @@ def workspace_for(actor: Actor, ref: str, action: Action, *, with_machines: bool
 
     Raises ``NotFound`` for strangers and unknown names alike, ``Forbidden`` for members without the right (D-9).
     """
-    workspace = _with_facts(_named(ref), actor, with_machines=with_machines).first()
-    if workspace is None:
+    column = "public_id" if is_id(ref, "workspace") else "slug"
+    is_possible = column == "public_id" or is_slug(ref)
+    found = _found_by(actor, column, ref, with_machines=with_machines) if is_possible else []
+    if not found:
         raise NotFound("workspace")
-    seen = _seen(actor, workspace)
-    check(actor, action, workspace, seen.facts)
+    seen = _seen(actor, found[0])
+    check(actor, action, seen.workspace, seen.facts)
     return seen
+
+
+def _found_by(actor: Actor, column: str, ref: str, *, with_machines: bool) -> list[Workspace]:
+    """Return the workspaces whose ``column`` is ``ref``, by slug, with the facts about ``actor``."""
+    given = {"account_id": actor.account_id} if actor.account_id else {}
+    return _prepared(column, "account_id" in given, with_machines)(ref=ref, **given)
+
+
+@cache
+def _prepared(column: str, has_account: bool, with_machines: bool) -> Prepared[Workspace]:
+    def rows(ref: str, account_id: str | None = None) -> QuerySet[Workspace]:
+        found = Workspace.objects.filter(**{column: ref}).order_by("slug")
+        return _with_facts(found, account_id, with_machines=with_machines)
+
+    return Prepared(rows, ref=str, **({"account_id": str} if has_account else {}))
 
 
 def workspaces_of(actor: Actor) -> list[Seen]:
@@ -111,11 +124,15 @@ def workspaces_of(actor: Actor) -> list[Seen]:
     One for a key or a sign-in for one workspace; all memberships for a cabinet session or a sign-in for all (D-16);
     everything for the operator.
     """
-    rows = _with_facts(Workspace.objects.all(), actor, with_machines=True).order_by("slug")
     if actor.workspace_id is not None and (actor.is_key or actor.reach is not Reach.ALL):
-        rows = rows.filter(public_id=actor.workspace_id)
-    elif actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM):
-        rows = rows.filter(memberships__account__public_id=actor.account_id)
+        rows = _found_by(actor, "public_id", actor.workspace_id, with_machines=True)
+    elif actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM):
+        everything = Workspace.objects.order_by("slug")
+        rows = list(_with_facts(everything, actor.account_id, with_machines=True))
+    elif actor.account_id is not None:
+        rows = _found_by(actor, "memberships__account__public_id", actor.account_id, with_machines=True)
+    else:
+        rows = []
     found = []
     for workspace in rows:
         seen = _seen(actor, workspace)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cmdop_wire.vocab import Scope
+from cmdop_wire.vocab import Action, Scope
 from tests.server.fleets import code, events, fleet, fleet_key, machines_of, register, sessions_of
 from tests.world import Api, World
 
@@ -261,6 +261,7 @@ def test_a_list_costs_the_same_however_many_there_are(db: None) -> None:
 
     from cmdop_server.machines import queries, services
     from cmdop_server.sessions.queries import operating
+    from cmdop_server.workspaces.queries import workspace_for
     from tests import casting
 
     cast = casting.cast("machines", password=None)
@@ -270,8 +271,8 @@ def test_a_list_costs_the_same_however_many_there_are(db: None) -> None:
         for number in range(start, start + 5):
             services.register(owner, slug, services.Host(f"host-{number}"))
         with CaptureQueriesContext(connection) as asked:
-            _, rows = queries.machines_for(owner, slug)
-            found = list(rows)
+            seen = workspace_for(owner, slug, Action.MACHINE_VIEW)
+            found = queries.machines_of(seen, queries.Filters(), limit=50)
             operating([machine.pk for machine in found])
         counts.append((len(found), len(asked)))
     assert counts == [(5, 3), (10, 3)]
@@ -279,9 +280,11 @@ def test_a_list_costs_the_same_however_many_there_are(db: None) -> None:
 
 def test_pages_are_read_along_an_index(db: None) -> None:
     from django.db import connection
+    from django.test.utils import CaptureQueriesContext
 
     from cmdop_server.machines import queries, services
     from cmdop_server.sessions.queries import sessions_for
+    from cmdop_server.workspaces.queries import workspace_for
     from tests import casting
 
     cast = casting.cast("plans", password=None)
@@ -292,10 +295,16 @@ def test_pages_are_read_along_an_index(db: None) -> None:
         if connection.vendor == "postgresql":
             cursor.execute("set local enable_seqscan = off")  # twenty rows are not worth an index to the planner
             cursor.execute("set local enable_bitmapscan = off")
-    machines = queries.machines_for(owner, slug)[1].filter(name_fold__gt="host-3")[:5]
-    history = sessions_for(owner, slug)[1].filter(pk__lt=1000)[:5]
-    for rows in (machines, history):
-        plan = rows.explain()
+    seen = workspace_for(owner, slug, Action.MACHINE_VIEW)
+    with CaptureQueriesContext(connection) as asked:
+        found = queries.machines_of(seen, queries.Filters(), after="host-3", limit=5)
+    assert [machine.name for machine in found] == ["host-4", "host-5", "host-6", "host-7", "host-8"]
+    with connection.cursor() as cursor:
+        words = "explain" if connection.vendor == "postgresql" else "explain query plan"
+        cursor.execute(f"{words} {asked.captured_queries[0]['sql']}".replace("%", "%%"))
+        machines = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    history = sessions_for(owner, slug)[1].filter(pk__lt=1000)[:5].explain()
+    for plan in (machines, history):
         assert "workspace_id" in plan, plan
         assert not any(slow in plan for slow in ("Sort", "TEMP B-TREE", "Seq Scan", "SCAN machine")), plan
 

@@ -26,13 +26,14 @@ from cmdop_server.machines.models import Machine
 from cmdop_server.machines.names import checked_tag
 from cmdop_server.sessions.queries import operating
 from cmdop_server.sessions.tickets import create_ticket
+from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.vocab import Action
 
 router = Router(tags=["machines"])
 
 
 def _one(actor: Actor, facts: Facts, machine: Machine) -> MachineAnswer:
-    return shown_machine(actor, facts, machine, operating([machine.pk]), timezone.now())
+    return shown_machine(queries.machine_actions(actor, facts), machine, operating([machine.pk]), timezone.now())
 
 
 @operation(router, "GET", "/workspaces/{ws}/machines", action=Action.MACHINE_VIEW, answers=MachinePage)
@@ -40,16 +41,15 @@ def list_machines(request: HttpRequest, ws: str, query: Query[MachineQuery]) -> 
     """List machines by name; ``tag`` may be given several times, as key:value."""
     actor = actor_of(request)
     tags = tuple(sorted(checked_tag(tag) for tag in query.tag))
-    seen, rows = queries.machines_for(actor, ws, queries.Filters(query.online, tags, query.q))
+    seen = workspace_for(actor, ws, Action.MACHINE_VIEW)
     cursor = Cursor(query.cursor, "list_machines", seen.workspace.public_id, query.online, tags, query.q)
-    if cursor.position is not None:
-        rows = rows.filter(name_fold__gt=str(cursor.position))
-    found = list(rows[: query.limit + 1])
+    after = None if cursor.position is None else str(cursor.position)
+    wanted = queries.Filters(query.online, tags, query.q or None)
+    found = queries.machines_of(seen, wanted, after=after, limit=query.limit + 1)
     shown, following = cursor.cut(found, query.limit, lambda machine: machine.name_fold)
     sessions, now = operating([machine.pk for machine in shown]), timezone.now()
-    return MachinePage(
-        items=[shown_machine(actor, seen.facts, machine, sessions, now) for machine in shown], next=following
-    )
+    actions = queries.machine_actions(actor, seen.facts)  # the same for each: asked once
+    return MachinePage(items=[shown_machine(actions, machine, sessions, now) for machine in shown], next=following)
 
 
 @operation(router, "GET", "/workspaces/{ws}/machines/{mch}", action=Action.MACHINE_VIEW, answers=MachineAnswer)

@@ -1,16 +1,17 @@
 """Which server this is."""
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router
 
 from cmdop_server.api.operations import operation
+from cmdop_server.api.schemas.common import Answer
 from cmdop_server.health import server_version
 from cmdop_wire.vocab import AccountAction
 
 router = Router(tags=["server"])
 
 
-class VersionAnswer(Schema):
+class VersionAnswer(Answer):
     """Name and version of the server, and of the API it speaks."""
 
     name: str

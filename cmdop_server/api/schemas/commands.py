@@ -4,10 +4,10 @@ import base64
 import binascii
 from typing import Annotated, Literal
 
-from ninja import Field, Schema
+from ninja import Field
 from pydantic import AfterValidator
 
-from cmdop_server.api.schemas.common import Body, BodyText
+from cmdop_server.api.schemas.common import Answer, Body, BodyText
 from cmdop_server.orders import LONGEST_ARGV, LONGEST_INPUT, LONGEST_RUN, Left
 
 MOST_WORDS = 1000
@@ -60,7 +60,7 @@ class NewCommand(Body):
         return given
 
 
-class CommandAnswer(Schema):
+class CommandAnswer(Answer):
     """What a command left: ``exit_code`` is its own, 128 + n after a signal, 124 after a time-out.
 
     Of stdout and stderr 1 MiB each is kept, and ``truncated`` tells of more; what is no UTF-8 comes as base64.

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from ninja import Field, Schema
-from pydantic import AfterValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from cmdop_server.audit.chain import timestamp
 from cmdop_wire.ids import SLUG, SLUG_LENGTH
@@ -38,6 +38,13 @@ Time = Annotated[
 ]
 
 
+class Answer(BaseModel):
+    """What an operation answers with, or a part of it.
+
+    No ``ninja.Schema``: that one is made to be filled from rows, and looks at every answer twice more than needed.
+    """
+
+
 class Body(Schema):
     """A request body: a field that is not declared is refused, so nothing can be mass-assigned."""
 
@@ -51,7 +58,7 @@ class PageQuery(Schema):
     cursor: str | None = Field(None, max_length=LONGEST_TEXT)
 
 
-class ErrorBody(Schema):
+class ErrorBody(Answer):
     """What went wrong: a code to act on, a sentence, a hint that is a command, and details that depend on the code."""
 
     code: ErrorCode
@@ -61,13 +68,13 @@ class ErrorBody(Schema):
     request_id: str
 
 
-class ErrorEnvelope(Schema):
+class ErrorEnvelope(Answer):
     """The one shape of every answer that is no success."""
 
     error: ErrorBody
 
 
-class WorkspaceRef(Schema):
+class WorkspaceRef(Answer):
     """A workspace named in passing."""
 
     id: str
@@ -75,14 +82,14 @@ class WorkspaceRef(Schema):
     name: str
 
 
-class PersonRef(Schema):
+class PersonRef(Answer):
     """An account named in passing."""
 
     id: str
     email: str
 
 
-class Quota(Schema):
+class Quota(Answer):
     """How much of a limit is used; no limit is null."""
 
     used: int

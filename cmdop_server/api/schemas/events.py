@@ -3,10 +3,9 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from ninja import Schema
 from pydantic import AfterValidator, AwareDatetime
 
-from cmdop_server.api.schemas.common import PageQuery, QueryText, Time
+from cmdop_server.api.schemas.common import Answer, PageQuery, QueryText, Time
 from cmdop_server.audit.chain import Head, document
 from cmdop_server.audit.models import Event
 from cmdop_server.audit.services import entry_of
@@ -23,7 +22,7 @@ def _in_utc(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
-class EventActor(Schema):
+class EventActor(Answer):
     """Who acted, as it was then."""
 
     kind: str
@@ -31,7 +30,7 @@ class EventActor(Schema):
     label: str
 
 
-class EventTarget(Schema):
+class EventTarget(Answer):
     """What was acted on, as it was then."""
 
     type: str
@@ -39,7 +38,7 @@ class EventTarget(Schema):
     label: str
 
 
-class EventAnswer(Schema):
+class EventAnswer(Answer):
     """One entry; with its workspace's id and without ``hash`` it is what was hashed."""
 
     id: str
@@ -58,7 +57,7 @@ class EventAnswer(Schema):
     hash: str
 
 
-class EventPage(Schema):
+class EventPage(Answer):
     """A page of events in the asked order."""
 
     items: list[EventAnswer]
@@ -76,7 +75,7 @@ class EventQuery(PageQuery):
     order: Literal["asc", "desc"] = "desc"
 
 
-class HeadAnswer(Schema):
+class HeadAnswer(Answer):
     """The end of the chain, signed with Ed25519; ``signature`` and ``public_key`` are base64."""
 
     workspace_id: str

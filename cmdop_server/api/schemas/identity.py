@@ -3,14 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from ninja import Field, Schema
+from ninja import Field
 from pydantic import StrictBool
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import NotFound
 from cmdop_server.accounts.models import Account
-from cmdop_server.accounts.queries import account_by_id
-from cmdop_server.api.schemas.common import LONGEST_TEXT, Body, BodyText, SecretText, Time, WorkspaceRef
+from cmdop_server.api.schemas.common import LONGEST_TEXT, Answer, Body, BodyText, SecretText, Time, WorkspaceRef
 from cmdop_server.api.schemas.workspaces import WorkspaceAnswer, shown_workspace
 from cmdop_server.credentials.authenticate import Proof
 from cmdop_server.credentials.devices import CLIENT_LENGTH
@@ -33,7 +32,7 @@ GrantText = Annotated[
 CredentialKind = Literal["sign_in", "personal_key", "workspace_key"]
 
 
-class AccountAnswer(Schema):
+class AccountAnswer(Answer):
     """A person."""
 
     id: str
@@ -42,7 +41,7 @@ class AccountAnswer(Schema):
     name: str
 
 
-class CredentialAnswer(Schema):
+class CredentialAnswer(Answer):
     """The credential of this very request; scopes are null unless it is a key."""
 
     kind: CredentialKind
@@ -54,7 +53,7 @@ class CredentialAnswer(Schema):
     reach: Reach | None
 
 
-class IdentityAnswer(Schema):
+class IdentityAnswer(Answer):
     """Who one is: ``account`` is null for a workspace key, ``default_workspace`` for who cannot enter it."""
 
     account: AccountAnswer | None
@@ -63,7 +62,7 @@ class IdentityAnswer(Schema):
     default_workspace: WorkspaceRef | None
 
 
-class SignInAnswer(Schema):
+class SignInAnswer(Answer):
     """A sign-in and the slugs of the workspaces that were entered with it."""
 
     id: str
@@ -77,21 +76,21 @@ class SignInAnswer(Schema):
     workspaces: list[str]
 
 
-class SignInPage(Schema):
+class SignInPage(Answer):
     """A page of sign-ins, newest first."""
 
     items: list[SignInAnswer]
     next: str | None
 
 
-class ShortRef(Schema):
+class ShortRef(Answer):
     """A workspace's id and slug."""
 
     id: str
     slug: str
 
 
-class FamilyAnswer(Schema):
+class FamilyAnswer(Answer):
     """The rotating tokens of one sign-in in one workspace."""
 
     id: str
@@ -102,7 +101,7 @@ class FamilyAnswer(Schema):
     current: bool
 
 
-class FamilyPage(Schema):
+class FamilyPage(Answer):
     """A page of token families, newest first."""
 
     items: list[FamilyAnswer]
@@ -116,7 +115,7 @@ class DeviceRequest(Body):
     workspace: BodyText = ""
 
 
-class DeviceAnswer(Schema):
+class DeviceAnswer(Answer):
     """Both codes and where to type one (RFC 8628 §3.2); times are seconds."""
 
     device_code: str
@@ -138,7 +137,7 @@ class TokenRequest(Body):
     workspace: BodyText | None = None
 
 
-class EnteredWorkspace(Schema):
+class EnteredWorkspace(Answer):
     """The workspace that a token pair is for, with the account's role in it."""
 
     id: str
@@ -148,7 +147,7 @@ class EnteredWorkspace(Schema):
     role: Role
 
 
-class TokenAnswer(Schema):
+class TokenAnswer(Answer):
     """A token pair (RFC 6749 §5.1); lives are seconds, ``scope`` is the sign-in's reach."""
 
     access_token: str
@@ -171,13 +170,13 @@ class RevokeRequest(Body):
     all: StrictBool = False
 
 
-class RevokeAnswer(Schema):
+class RevokeAnswer(Answer):
     """The same whether the token was known or not (RFC 7009 §2.2)."""
 
     revoked: Literal[True]
 
 
-class TokenInfo(Schema):
+class TokenInfo(Answer):
     """What the presented credential is."""
 
     kind: CredentialKind
@@ -201,9 +200,8 @@ def shown_identity(proof: Proof) -> IdentityAnswer:
     seen = next((each for each in enterable if each.workspace.public_id == actor.workspace_id), None)
     if seen is None:
         raise NotFound("workspace")
-    account = account_by_id(actor.account_id or "")
     return IdentityAnswer(
-        account=None if account is None else shown_account(account),
+        account=None if proof.account is None else shown_account(proof.account),
         credential=CredentialAnswer(
             kind=_kind(actor),
             id=actor.credential_id or "",

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated
 
-from ninja import Field, Schema
+from ninja import Field
 from pydantic import StrictInt
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.policy import Facts
-from cmdop_server.api.schemas.common import LONGEST_TEXT, Body, PageQuery, PersonRef, Time
+from cmdop_server.api.schemas.common import LONGEST_TEXT, Answer, Body, PageQuery, PersonRef, Time
 from cmdop_server.credentials.keys import LONGEST_LIFE, NAME_LENGTH, SHORTEST_LIFE
 from cmdop_server.credentials.models import Key
 from cmdop_server.credentials.queries import key_actions, state_of
@@ -21,7 +21,7 @@ ScopeText = Annotated[str, Field(max_length=LONGEST_TEXT, json_schema_extra={"en
 Life = Annotated[StrictInt, Field(json_schema_extra={"minimum": SHORTEST_LIFE, "maximum": LONGEST_LIFE})]
 
 
-class KeyAnswer(Schema):
+class KeyAnswer(Answer):
     """A key without its secret; ``prefix`` is what may be shown of its text."""
 
     id: str
@@ -47,7 +47,7 @@ class CreatedKey(KeyAnswer):
     secret: str | None
 
 
-class KeyPage(Schema):
+class KeyPage(Answer):
     """A page of keys, newest first."""
 
     items: list[KeyAnswer]

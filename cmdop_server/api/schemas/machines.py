@@ -1,16 +1,16 @@
 """Machines, how one registers, join tokens, tickets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from ninja import Field, Schema
+from ninja import Field
 from pydantic import StrictBool, StrictInt
 
 from cmdop_server.access.actor import Actor
-from cmdop_server.access.policy import Facts
 from cmdop_server.api.schemas.common import (
     LONGEST_TEXT,
+    Answer,
     Body,
     BodyText,
     PageQuery,
@@ -49,14 +49,14 @@ TokenLife = Annotated[StrictInt, Field(json_schema_extra={"minimum": SHORTEST_LI
 Tags = Annotated[dict[str, str], Field(max_length=100)]
 
 
-class ActorRef(Schema):
+class ActorRef(Answer):
     """Who did something, as it was then: an account, a key or a join token."""
 
     id: str
     label: str
 
 
-class OperatorRef(Schema):
+class OperatorRef(Answer):
     """Who operates a session: an account or a key."""
 
     kind: str
@@ -64,7 +64,7 @@ class OperatorRef(Schema):
     label: str
 
 
-class ActiveSession(Schema):
+class ActiveSession(Answer):
     """The session that runs on a machine."""
 
     id: str
@@ -72,7 +72,7 @@ class ActiveSession(Schema):
     since: Time
 
 
-class MachineAnswer(Schema):
+class MachineAnswer(Answer):
     """A machine as the caller sees it; what may really be done on it, its own gate decides."""
 
     id: str
@@ -92,7 +92,7 @@ class MachineAnswer(Schema):
     authorized_actions: list[Action]
 
 
-class MachinePage(Schema):
+class MachinePage(Answer):
     """A page of machines, by name."""
 
     items: list[MachineAnswer]
@@ -144,20 +144,20 @@ class NewMachine(Body):
         return Host(self.hostname, self.name, self.os, self.arch, self.version, self.boot_id)
 
 
-class RelayAnswer(Schema):
+class RelayAnswer(Answer):
     """Where to connect."""
 
     url: str
 
 
-class SeedsAnswer(Schema):
+class SeedsAnswer(Answer):
     """What the machine's gate begins with."""
 
     gate_mode: GateMode
     gate_rules: list[dict[str, str]]
 
 
-class RegisteredMachine(Schema):
+class RegisteredMachine(Answer):
     """A machine and its credential, here and never again, and null in a replay of this answer.
 
     ``seeds`` is null for a machine that has taken them before.
@@ -170,7 +170,7 @@ class RegisteredMachine(Schema):
     seeds: SeedsAnswer | None
 
 
-class JoinTokenAnswer(Schema):
+class JoinTokenAnswer(Answer):
     """A join token without its text; ``machine_id`` is what came with it."""
 
     id: str
@@ -190,7 +190,7 @@ class CreatedJoinToken(JoinTokenAnswer):
     secret: str | None
 
 
-class JoinTokenPage(Schema):
+class JoinTokenPage(Answer):
     """A page of join tokens, newest first."""
 
     items: list[JoinTokenAnswer]
@@ -210,7 +210,7 @@ class NewTicket(Body):
     right: RightText
 
 
-class TicketAnswer(Schema):
+class TicketAnswer(Answer):
     """A ticket's text, here and never again, when it ends, and where it is taken."""
 
     secret: str | None
@@ -219,9 +219,9 @@ class TicketAnswer(Schema):
 
 
 def shown_machine(
-    actor: Actor, facts: Facts, machine: Machine, operating: Mapping[int, Operating], now: datetime
+    actions: Sequence[Action], machine: Machine, operating: Mapping[int, Operating], now: datetime
 ) -> MachineAnswer:
-    """Return a machine as ``actor`` may see it; ``operating`` has the active sessions by the machines' keys."""
+    """Return a machine as who may do ``actions`` sees it; ``operating`` has the active sessions by machines' keys."""
     session = operating.get(machine.pk)
     return MachineAnswer(
         id=machine.public_id,
@@ -238,7 +238,7 @@ def shown_machine(
         registered_at=machine.registered_at,
         registered_by=ActorRef(id=machine.registered_by, label=machine.registered_by_label),
         session=None if session is None else shown_operating(session),
-        authorized_actions=machine_actions(actor, facts),
+        authorized_actions=list(actions),
     )
 
 
@@ -252,7 +252,7 @@ def shown_registered(actor: Actor, made: Registered, relay_url: str, now: dateti
     """Return what a host that registered needs from now on."""
     workspace, seeds = made.machine.workspace, made.seeds
     return RegisteredMachine(
-        machine=shown_machine(actor, made.facts, made.machine, {}, now),
+        machine=shown_machine(machine_actions(actor, made.facts), made.machine, {}, now),
         workspace=WorkspaceRef(id=workspace.public_id, slug=workspace.slug, name=workspace.name),
         credential=made.credential,
         relay=RelayAnswer(url=relay_url),

@@ -1,24 +1,22 @@
 """Sessions: what may be seen of who was on which machine."""
 
-from ninja import Schema
-
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.policy import Facts
-from cmdop_server.api.schemas.common import PageQuery, QueryText, Time
+from cmdop_server.api.schemas.common import Answer, PageQuery, QueryText, Time
 from cmdop_server.api.schemas.machines import OperatorRef
 from cmdop_server.sessions.models import Session
 from cmdop_server.sessions.queries import session_actions, state_of
 from cmdop_wire.vocab import Action, SessionState
 
 
-class MachineThen(Schema):
+class MachineThen(Answer):
     """The machine of a session as it was called then; it may have gone or moved since."""
 
     id: str
     hostname: str
 
 
-class SessionAnswer(Schema):
+class SessionAnswer(Answer):
     """One session; ``observers`` is how many ever watched."""
 
     id: str
@@ -32,7 +30,7 @@ class SessionAnswer(Schema):
     authorized_actions: list[Action]
 
 
-class SessionHistoryPage(Schema):
+class SessionHistoryPage(Answer):
     """A page of sessions, newest first."""
 
     items: list[SessionAnswer]

@@ -6,7 +6,17 @@ from ninja import Field, Schema
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.policy import Facts, authorized_actions
-from cmdop_server.api.schemas.common import LONGEST_TEXT, Body, BodyText, PageQuery, QueryText, Quota, SlugText, Time
+from cmdop_server.api.schemas.common import (
+    LONGEST_TEXT,
+    Answer,
+    Body,
+    BodyText,
+    PageQuery,
+    QueryText,
+    Quota,
+    SlugText,
+    Time,
+)
 from cmdop_server.workspaces.fields import DESCRIPTION_LENGTH, NAME_LENGTH
 from cmdop_server.workspaces.models import Membership, Workspace
 from cmdop_server.workspaces.plans import TEAM_PLANS
@@ -24,7 +34,7 @@ RoleText = Annotated[str, Field(max_length=LONGEST_TEXT, json_schema_extra={"enu
 GateModeText = Annotated[str, Field(max_length=LONGEST_TEXT, json_schema_extra={"enum": list(GateMode)})]
 
 
-class WorkspaceAnswer(Schema):
+class WorkspaceAnswer(Answer):
     """A workspace as the caller sees it; ``role`` is null for a workspace key."""
 
     id: str
@@ -43,7 +53,7 @@ class WorkspaceAnswer(Schema):
     authorized_actions: list[Action]
 
 
-class WorkspacePage(Schema):
+class WorkspacePage(Answer):
     """A page of workspaces, by slug."""
 
     items: list[WorkspaceAnswer]
@@ -75,7 +85,7 @@ class SlugQuery(Schema):
     slug: QueryText = ""
 
 
-class SlugAnswer(Schema):
+class SlugAnswer(Answer):
     """What a slug would be, whether it is free, and a free one when it is not."""
 
     slug: str
@@ -83,7 +93,7 @@ class SlugAnswer(Schema):
     suggestion: str | None
 
 
-class MemberAnswer(Schema):
+class MemberAnswer(Answer):
     """An account inside a workspace; ``you`` marks the caller."""
 
     id: str
@@ -95,7 +105,7 @@ class MemberAnswer(Schema):
     authorized_actions: list[Action]
 
 
-class MemberPage(Schema):
+class MemberPage(Answer):
     """A page of members, in order of joining."""
 
     items: list[MemberAnswer]
@@ -114,7 +124,7 @@ class NewRole(Body):
     role: RoleText
 
 
-class OnboardingAnswer(Schema):
+class OnboardingAnswer(Answer):
     """What new machines of the workspace start with."""
 
     auto_tags: dict[str, str]
@@ -132,7 +142,7 @@ class OnboardingChanges(Body):
     gate_rules: list[dict[str, Any]] | None = Field(None, max_length=1000)
 
 
-class UsageAnswer(Schema):
+class UsageAnswer(Answer):
     """The plan, and how much of each limit is used; personal keys are the caller's own."""
 
     plan: Plan
