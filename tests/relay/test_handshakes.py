@@ -174,20 +174,3 @@ def test_odd_origins_and_secrets_are_refusals_and_no_failures(world: World, mach
                     assert (said, body["code"]) == (Kind.REFUSED, "gone")
 
     asyncio.run(play())
-
-
-def test_a_machine_that_never_stops_talking_pushes_out_nothing_of_others(world: World, tmp_path: Path) -> None:
-    talker = register(world, tmp_path / "talker", "talker", "globex", "rival")
-
-    async def play() -> None:
-        async with dial(world.server, talker.credential, AGENT) as socket:
-            await socket.send(frames.encode_json(Kind.HELLO, LINK, version=1))
-            assert (await take(socket))[0] is Kind.WELCOME
-            event = frames.encode_json(Kind.EVENT, LINK, verdict="deny", operation="session", request="open")
-            for _ in range(1_000):
-                await socket.send(event)
-            await socket.send(frames.encode_json(Kind.PROBE, LINK, nonce="heard"))
-            assert (await take(socket))[1]["nonce"] == "heard"
-
-    asyncio.run(play())
-    assert "more than can be written" in world.server.log.read_text()
