@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 from cmdop_cli.readiness import READING, noticed
 
+LOOK_AWAY = 0.25  # seconds; whoever brings us to the front does not notice them
+
 Say = Callable[[str], None]
 
 
@@ -41,12 +43,20 @@ class Lines:
         self._typed = b""
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._watching = contextlib.ExitStack()
+        self._watch()
+
+    def _watch(self) -> None:
         self._watching.enter_context(noticed(self._fd, READING, self._read))
 
     def _read(self) -> None:
         try:
             if os.tcgetpgrp(self._fd) != os.getpgrp():
-                return  # in the background: what is typed is the shell's, and reading it would stop us
+                # In the background: what is typed is the shell's, and reading it would stop us. It may lie there unread
+                # for long, so we look away for a while; that we are in front again nobody tells us.
+                self._watching.close()
+                again = asyncio.get_running_loop().call_later(LOOK_AWAY, self._watch)
+                self._watching.callback(again.cancel)
+                return
             data = os.read(self._fd, 4096)
         except OSError:
             data = b""

@@ -3,6 +3,7 @@
 How a failure then looks is ``failures.py``'s.
 """
 
+import shlex
 from typing import TYPE_CHECKING
 
 from cmdop_cli import environment
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from cmdop_cli.context import Call
 
 _OPTIONS = ("--workspace", "-w")
+_ELSEWHERE = ("help", "server", "demo", "profile", "mode", "config", "completion")  # what these say is true everywhere
 
 
 def explain(call: "Call", failure: Failure) -> Failure:
@@ -23,6 +25,8 @@ def explain(call: "Call", failure: Failure) -> Failure:
         _blame_key(call, failure)
     if failure.hint == environment.UNSET_KEY:  # which is no help where it was set for this one line
         failure.hint = f"cmdop --no-api-key {call.line.removeprefix('cmdop ')}"
+    if failure.exit_code != Exit.USAGE:  # else it may be these very options that are wrong
+        failure.hint = same_server(call, failure.hint)
     resolution = call.resolved
     if resolution is None or resolution.workspace is None:
         return failure
@@ -42,10 +46,30 @@ def explain(call: "Call", failure: Failure) -> Failure:
 
 def same_workspace(call: "Call", line: str) -> str:
     """Return ``line`` so that, pasted, it acts in the workspace of ``call``, which perhaps only its own line names."""
+    line = same_server(call, line)
     if not call.options.workspace:
         return line
     place = call.settled or call.resolution.workspace
     return in_workspace(line, call.options.workspace if place is None else place.label)
+
+
+def same_server(call: "Call", line: str) -> str:
+    """Return ``line`` so that, pasted, it asks whom ``call`` asks, as whom: what its own line says of that is kept."""
+    ours, dashes, rest = line.partition(" -- ")
+    program, *words = ours.split() or [""]
+    if program != "cmdop" or {"--help", "&&"} & set(words) or (words and words[0] in _ELSEWHERE):
+        return line
+    options = call.options
+    said: list[tuple[tuple[str, ...], list[str]]] = [
+        (("--profile",), ["--profile", options.profile] if options.profile else []),
+        (("--mode", "--dev"), ["--mode", options.mode] if options.mode else []),
+        (("--server",), ["--server", options.server] if options.server else []),
+        (("--no-api-key", "--api-key"), ["--no-api-key"] if options.no_api_key else []),
+    ]
+    for spellings, again in said:
+        if again and not any(word.partition("=")[0] in spellings for word in words):
+            ours = f"{ours} {shlex.join(again)}"
+    return f"{ours}{dashes}{rest}"
 
 
 def in_workspace(line: str, ref: str) -> str:

@@ -16,4 +16,10 @@ RATE_LIMITS = {
     "sign_in": "1800/minute",  # the public operations of /auth, per address
     "credential": "6000/minute",
     "account": "12000/minute",
+    # Websockets to the relay. A short window: who dials without end is stopped before others have waited long, and who
+    # ran into it by bad luck may dial again soon.
+    "relay_address": "6000/10 second",  # fleets behind one address that come back after a restart
+    "relay_credential": "1500/10 second",  # a program that runs commands one after the other comes to a third of it
+    "relay_account": "3000/10 second",  # with all credentials of theirs; a shared key is nobody's and counts by itself
+    "relay_machine": "60/minute",  # an agent waits for a second on average, and longer each time
 }

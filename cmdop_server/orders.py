@@ -19,7 +19,8 @@ OUTPUT_LIMIT = 1024 * 1024  # bytes kept of each of stdout and stderr
 class Order(Struct, frozen=True):
     """A command for a machine, by whom: the credential is named by its id, and asked for again by the relay.
 
-    ``account_id`` is whose command it is, to be counted; a workspace's key acts for nobody.
+    ``account_id`` is whose command it is, to be counted; a workspace's key acts for nobody, and ``owner_ids`` says who
+    the workspace's owners are.
     """
 
     workspace_id: str
@@ -29,6 +30,7 @@ class Order(Struct, frozen=True):
     request_id: str
     argv: list[str]
     account_id: str = ""
+    owner_ids: list[str] = []
     cwd: str = ""
     timeout: float = LONGEST_RUN
     stdin: bytes = b""

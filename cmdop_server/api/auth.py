@@ -3,9 +3,9 @@
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
+from cmdop_server import rates
 from cmdop_server.access.actor import Actor
 from cmdop_server.address import client_address
-from cmdop_server.api import limits
 from cmdop_server.credentials.authenticate import Proof, note_use, prove
 from cmdop_server.requests import request_id
 
@@ -22,7 +22,7 @@ class Bearer(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Proof:
         """Return the proof, or raise ``Unauthenticated`` or ``rate_limited``."""
         proof = prove(token, address=client_address(request), request_id=request_id(request))
-        limits.check_actor(proof.actor)
+        rates.check_actor(proof.actor)
         note_use(proof)
         return proof
 

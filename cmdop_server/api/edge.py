@@ -7,9 +7,9 @@ from typing import Any
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
+from cmdop_server import rates
 from cmdop_server.access.errors import Refused
 from cmdop_server.address import client_address
-from cmdop_server.api import limits
 from cmdop_server.api.errors import answer
 from cmdop_wire.vocab import ErrorCode
 
@@ -23,7 +23,7 @@ def edge(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            limits.check("address", client_address(request))
+            rates.check("address", client_address(request))
             if request.method in _WITH_BODY:
                 _check_body(request)
         except Refused as refused:

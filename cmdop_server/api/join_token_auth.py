@@ -5,9 +5,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from cmdop_server import rates
 from cmdop_server.access.errors import Unauthenticated
 from cmdop_server.address import client_address
-from cmdop_server.api import limits
 from cmdop_server.api.auth import Bearer
 from cmdop_server.credentials.authenticate import Proof
 from cmdop_server.machines.queries import live_join_token
@@ -20,7 +20,7 @@ def prove_join_token(request: HttpRequest) -> Proof | None:
     text = _field(request.body)
     if text is None:
         return None
-    limits.check("sign_in", client_address(request))
+    rates.check("sign_in", client_address(request))
     token = live_join_token(text)
     if token is None:
         raise Unauthenticated("no usable credential", hint="cmdop connect join-token create")

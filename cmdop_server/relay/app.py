@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from cmdop_server import rates
 from cmdop_server.access.errors import Refused
 from cmdop_server.address import resolve
 from cmdop_server.relay import authority, serving
@@ -85,13 +88,17 @@ class Relay:
             await refuse(send, 401, "a bearer credential in the Authorization header is needed")
             return
         socket = Socket(scope, receive, send)
+        address = self._address(scope, headers)
         try:
+            rates.check("relay_address", address)
+            # Before the database is asked: whoever has a credential may not keep it busy with refusals either.
+            rates.check("relay_machine" if path == AGENT_PATH else "relay_credential", _digest(credential))
             if path == AGENT_PATH:
                 await self._agent(socket, credential)
             else:
-                await self._client(socket, credential, self._address(scope, headers))
+                await self._client(socket, credential, address)
         except Refused as refusal:
-            await refuse(send, 503 if refusal.code is ErrorCode.UNAVAILABLE else 401, refusal.message)
+            await _refuse(send, refusal)
         except OSError:
             log.info("a stream broke")
 
@@ -112,6 +119,7 @@ class Relay:
 
     async def _client(self, socket: Socket, credential: str, address: str) -> None:
         caller = await authority.ask(authority.caller_of, credential, address=address, request_id=make_id("event"))
+        rates.check("relay_account", caller.actor.account_id or caller.actor.id)
         client = Client(self.hub, socket, caller)
         await serving.run(socket, client.serve, lambda problem: self.records.client_cut(client.caller.actor, problem))
 
@@ -201,3 +209,21 @@ class Relay:
             stream = self.hub.streams.get(session_id)
             if stream is not None:  # it was taken up meanwhile, and its row has ended
                 self.hub.finish(stream, "relay_restarted", CloseCode.GONE)
+
+
+async def _refuse(send: Send, refusal: Refused) -> None:
+    """Refuse an upgrade for what is wrong with whoever asks, or with us."""
+    status = {ErrorCode.UNAVAILABLE: 503, ErrorCode.RATE_LIMITED: 429}.get(refusal.code, 401)
+    wait = refusal.details.get("retry_after")
+
+    async def with_wait(message: dict[str, Any]) -> None:
+        if wait is not None and "headers" in message:
+            message["headers"].append((b"retry-after", str(wait).encode()))
+        await send(message)
+
+    await refuse(with_wait, status, refusal.message)
+
+
+def _digest(credential: str) -> str:
+    """Return what a credential is counted under: no secret lies about in the counters."""
+    return hashlib.sha256(credential.encode("latin-1")).hexdigest()

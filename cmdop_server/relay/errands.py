@@ -26,10 +26,13 @@ from cmdop_wire.vocab import ErrorCode
 
 log = logging.getLogger(__name__)
 
-# Commands that run at the same time; each holds up to two outputs.
+# Commands that run at the same time; each holds up to two outputs. However many workspaces somebody is in or owns,
+# half of the places is the most that they can take.
 OF_EVERYBODY = 64
-OF_ONE_ACCOUNT = 16  # whatever credential of theirs asks, in whichever workspace: who is in many must not hold all
-OF_ONE_WORKSPACE = 8  # also of its own keys, which nobody's account stands behind
+OF_ONE_ACCOUNT = 16  # whatever credential of theirs asks, in whichever workspace
+OF_ONE_OWNER = 16  # of the shared keys of all workspaces that somebody owns: no account stands behind such a key, and
+# whoever made it may be gone, whose own places it must not take (D-17)
+OF_ONE_WORKSPACE = 8
 PATIENCE = LIMITS.grace + 15.0  # seconds beyond the time-out for the machine to end everything, and for a lost link
 # What a machine may say of itself; any other word of it is a detail of «invalid».
 _MACHINE_SAYS = {
@@ -45,7 +48,7 @@ _LOST = ("machine_lost", "machine_stopped")
 
 
 class Errands:
-    """The commands that run for requests, counted: so many for one workspace, for one account, and for everybody."""
+    """The commands that run for requests, counted: for the workspace, for a person, and for everybody."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -56,7 +59,7 @@ class Errands:
 
         Cancelled, it ends the command and everything that it started: whoever asked is gone (D-27).
         """
-        limits = _limits_of(order)
+        limits = self._limits_of(order)
         for whose, most, busy in limits:
             if self._running[whose] >= most:
                 raise Refused(ErrorCode.RATE_LIMITED, busy, hint="wait and try again", retry_after=1, limit=most)
@@ -85,25 +88,28 @@ class Errands:
             line.hang_up()
             await asyncio.shield(serving)
 
+    def _limits_of(self, order: Order) -> list[tuple[str, int, str]]:
+        """Return what an order counts for: whose limit, how many, and what to say when there are as many."""
+        busy = f"this workspace runs {OF_ONE_WORKSPACE} commands without a stream already"
+        limits = [
+            (order.workspace_id, OF_ONE_WORKSPACE, busy),
+            ("everybody", OF_EVERYBODY, "the server runs as many commands without a stream as it can"),
+        ]
+        if order.account_id:
+            busy = f"your account runs {OF_ONE_ACCOUNT} commands without a stream already, in all of its workspaces"
+            limits.append((order.account_id, OF_ONE_ACCOUNT, busy))
+        elif order.owner_ids:
+            busy = (
+                f"the shared keys of its owner run {OF_ONE_OWNER} commands without a stream already, here and elsewhere"
+            )
+            owners = [f"owner {account_id}" for account_id in order.owner_ids]
+            # Of several owners it is the one with the most room: what one of them does elsewhere holds up nobody here.
+            limits.append((min(owners, key=self._running.__getitem__), OF_ONE_OWNER, busy))
+        return limits
+
 
 def _count(told: object) -> int:
     return told if type(told) is int else 0
-
-
-def _limits_of(order: Order) -> list[tuple[str, int, str]]:
-    """Return what an order counts for: whose limit, how many, and what to say when there are as many."""
-    limits = [
-        (
-            order.workspace_id,
-            OF_ONE_WORKSPACE,
-            f"this workspace runs {OF_ONE_WORKSPACE} commands without a stream already",
-        ),
-        ("everybody", OF_EVERYBODY, "the server runs as many commands without a stream as it can"),
-    ]
-    if order.account_id:
-        busy = f"your account runs {OF_ONE_ACCOUNT} commands without a stream already, in all of its workspaces"
-        limits.append((order.account_id, OF_ONE_ACCOUNT, busy))
-    return limits
 
 
 class Line:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cmdop_server.relay.links import AgentLink, Machine
+from cmdop_server.relay.pacing import Paces
 from cmdop_server.relay.socket import Socket
 from cmdop_server.relay.streams import Holder, Stream
 from cmdop_wire import frames
@@ -29,6 +30,7 @@ class Hub:
         self.links: dict[str, AgentLink] = {}
         self.streams: dict[str, Stream] = {}
         self.leases: dict[str, Stream] = {}  # machine id → the one active session
+        self.telling = Paces()  # how much machines, by id, may tell of their own accord
         self.cuts = 0  # so far; whoever was being let in while one was made is asked anew
         self._ended_away: dict[str, str] = {}  # streams that ended while their machine had no link, and why
         self._tasks: set[asyncio.Task[None]] = set()

@@ -11,6 +11,8 @@ from cmdop_server.relay.socket import Gone, Socket
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, CloseCode, Frame, Kind, Malformed, Side, State
 
+DECISIONS = 2  # of a machine's gate on one opening, at most: a session, and what it runs instead of the shell
+
 if TYPE_CHECKING:
     from cmdop_server.relay.hub import Hub
     from cmdop_server.relay.streams import Stream
@@ -40,6 +42,7 @@ class AgentLink:
         self._next_number = 1
         self._probes: dict[str, asyncio.Future[None]] = {}
         self._pace = Pace()
+        self._telling = hub.telling.of(machine.id)
 
     def add(self, stream: "Stream") -> int:
         """Give ``stream`` a channel of its own on this link and return its number."""
@@ -48,6 +51,7 @@ class AgentLink:
         number = self._next_number
         self._next_number += 1
         self.streams[number] = stream
+        self._telling.grant(DECISIONS)
         stream.join(self, number)
         return number
 
@@ -129,8 +133,11 @@ class AgentLink:
             if not self.socket.put(frames.encode_json(Kind.PROBED, LINK, nonce=nonce)):
                 self.socket.close(CloseCode.SLOW, "slow")
         elif frame.kind is Kind.HEARTBEAT:
+            self._pace.take()
             self.hub.records.heartbeat(self.machine.id, frames.body_of(frame))
         elif frame.kind is Kind.EVENT:
+            self._telling.take()
             self.hub.records.gate_event(self.machine, frames.body_of(frame))
         elif frame.kind is Kind.SEED:
+            self._pace.take()
             self.hub.records.seeded(self.machine.id)

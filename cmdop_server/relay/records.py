@@ -39,6 +39,7 @@ _RESULT: dict[str, type | tuple[type, ...]] = {
     "code": str,
 }
 PAUSE = 0.25  # seconds between batches
+BATCH = 200  # entries between two looks at who is there: their heartbeats must not wait for all that is to be written
 RETRY = 2.0
 
 
@@ -136,20 +137,27 @@ class Records:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self.flush()
-            await asyncio.sleep(PAUSE)
+            async with self._writing:
+                await self._write(BATCH)
+            if self._writes:
+                self._wake.set()
+            else:
+                await asyncio.sleep(PAUSE)
 
     async def flush(self) -> None:
         """Write what is queued now; on return it is written, or cannot be for the moment."""
         async with self._writing:
-            await self._flush()
+            await self._write(len(self._writes))
 
-    async def _flush(self) -> None:
+    async def _write(self, most: int) -> None:
+        """Write the heartbeats and ``most`` entries, whatever is queued meanwhile: that has its turn later."""
         beats, self._beats = self._beats, {}
         if beats:
             with contextlib.suppress(Exception):
                 await ask(machines.seen, beats)
-        while self._writes:
+        for _ in range(most):
+            if not self._writes:
+                return
             write, machine_id = self._writes.popleft()
             try:
                 await ask(write)

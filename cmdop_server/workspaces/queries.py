@@ -175,6 +175,12 @@ def personal_workspace_of(account_id: str) -> Workspace | None:
     ).first()
 
 
+def owner_ids(workspace: Workspace) -> list[str]:
+    """Return the ids of the accounts that own a workspace, which is one at least (D-8)."""
+    owners = workspace.memberships.filter(role=Role.OWNER).order_by("pk")
+    return list(owners.values_list("account__public_id", flat=True))
+
+
 def free_slug(slug: str) -> str:
     """Return the first of ``slug-2``, ``slug-3`` … that nobody has ever used."""
     number = 2

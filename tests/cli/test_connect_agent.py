@@ -22,7 +22,7 @@ from tests.agent.test_control import OTHER_CALLER
 from tests.cli.signed import plant
 from tests.fleet import unique
 from tests.processes import REPOSITORY
-from tests.terminal import Cmdop, Ran, Terminal
+from tests.terminal import COMMAND, Cmdop, Ran, Terminal
 from tests.world import World
 
 Json = dict[str, Any]
@@ -360,6 +360,35 @@ def test_approvals_are_answered_at_another_terminal(owner: Cmdop, world: World, 
     desk.type("\x03")
     assert desk.end() in (0, 130)
     assert refused(world, owner, hostname, "echo", "hi") == "approval_unavailable"
+
+
+@pytest.mark.slow
+def test_in_the_background_typed_lines_are_let_lie_and_cost_nothing(owner: Cmdop, world: World, tmp_path: Path) -> None:
+    hostname = unique("desk")
+    up(owner, world, hostname)
+    owner("connect", "permissions", "ask", "execute_command", "echo **").ok()
+    script = (
+        f"set -m; {COMMAND} connect approvals & while [ ! -e {tmp_path}/typed ]; do sleep 0.1; done; "
+        "before=$(cut -d' ' -f14,15 /proc/$!/stat); sleep 3; after=$(cut -d' ' -f14,15 /proc/$!/stat); "
+        "echo took: $((${after/ /+} - (${before/ /+})))!; fg"
+    )
+    desk = Terminal(["bash", "-c", script], owner.environ, tmp_path)
+    try:
+        desk.until("waiting for requests")
+        desk.type("y\r")
+        (tmp_path / "typed").touch()
+        desk.until("took: ")
+        desk.until("!")
+        ticks = int(desk.text.partition("took: ")[2].partition("!")[0])
+        assert ticks < os.sysconf("SC_CLK_TCK")  # a third of what one that spins takes on a busy machine, or less
+        desk.until("connect approvals")  # in front again, as bash says
+        asking = exec_(world, owner, hostname, "echo", "hi")
+        desk.until("allow it? [y/N]")
+        desk.type("y\r")
+        assert asking.communicate(timeout=60)[0] == "hi\n"
+        desk.type("\x03")
+    finally:
+        desk.close()
 
 
 # -- running -----------------------------------------------------------------------------------------------------------

@@ -47,6 +47,23 @@ def test_a_fix_stays_in_the_workspace_that_the_line_named(cmdop: Cmdop, world: W
 
 
 @pytest.mark.slow
+def test_a_fix_asks_the_same_server_as_the_same_person(cmdop: Cmdop, world: World) -> None:
+    plant(cmdop, world, "owner", "acme", reach="all")
+    acme, server = world.acme.slug, world.server.url
+    cmdop = cmdop.with_(CMDOP_API_KEY=world.key("member")["text"], CMDOP_SERVER_URL="http://127.0.0.1:9")
+    there = f"--server {server} --no-api-key"
+    assert fix(cmdop, f"connect show nowhere -w {acme} {there}") == f"cmdop connect list {there} --workspace {acme}"
+    assert (
+        fix(cmdop, f"{there} auth show-key no-such-key -w {acme} --mode prod")
+        == f"cmdop auth list-keys --all --mode prod {there} --workspace {acme}"
+    )
+    assert fix(cmdop, f"whoami --dev {there}") == f"cmdop login --server {server} --mode dev --no-api-key"
+    # What is pasted does act there, a usage failure's help page is the same everywhere.
+    assert cmdop.here(*f"connect list {there} --workspace {acme}".split()).code == Exit.DONE
+    assert fix(cmdop, f"workspace update {there} -w {acme}") == "cmdop workspace update --help"
+
+
+@pytest.mark.slow
 def test_an_empty_list_leads_on_in_the_same_workspace(cmdop: Cmdop, world: World) -> None:
     plant(cmdop, world, "owner", "acme", reach="all")
     terminal = cmdop.on_terminal("connect", "list", "--workspace", world.acme.slug, width=200)

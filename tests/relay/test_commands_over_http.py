@@ -240,6 +240,52 @@ def test_nobody_holds_every_place_by_being_in_many_workspaces(world: World, mach
 
 
 @pytest.mark.slow
+def test_nobody_holds_every_place_by_owning_many_workspaces(world: World, machine: Machine, tmp_path: Path) -> None:
+    owner, rival = world["owner"], world["rival"]
+    globex = {"founder": rival.id, "workspace": world.globex.slug, "account": owner.id, "role": "owner"}
+    world.server.backstage("tests.casting:come_and_go", **globex)
+    for other in (rival, world["visitor"]):
+        member = f"/workspaces/{world.globex.id}/members/{other.id}"
+        world.as_("owner", "globex").patch(member, json={"role": "member"}).raise_for_status()
+    third, joint = (
+        world.as_("owner").post("/workspaces", json={"name": f"{name} {world.tag}"}).json()["slug"]
+        for name in ("third", "joint")
+    )
+    partner = {"founder": owner.id, "workspace": joint, "account": rival.id, "role": "owner"}
+    world.server.backstage("tests.casting:come_and_go", **partner)
+    host = {"hostname": "web-1", "os": "linux", "arch": "x86_64", "version": "0", "boot_id": "b"}
+    for away in (third, joint):
+        world.as_("owner", away).post("/agent/register", json=host).raise_for_status()
+
+    def asked(credential: str, workspace: str, argv: list[str]) -> httpx.Response:
+        body = {"machine": "web-1", "argv": argv}
+        return world.api(credential).post(f"/workspaces/{workspace}/commands", json=body, timeout=PATIENCE)
+
+    full = (world.acme.slug, world.globex.slug)
+    shared = {place: world.key("owner", workspace=place, shared=True)["text"] for place in (*full, third, joint)}
+    gate = tmp_path / "gate"
+    wait = ["sh", "-c", f"while [ ! -e {gate} ]; do sleep 0.1; done"]
+    elsewhere = start_agent(world, tmp_path / "other", "web-1", "globex")
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            running = [threads.submit(asked, shared[place], place, wait) for place in full for _ in range(8)]
+            awaited(world, 8, "command.started")
+            awaited(world, 8, "command.started", workspace="globex")
+            refused = asked(shared[third], third, ["true"])
+            assert refusal(refused)[:2] == (429, "rate_limited")
+            assert (refused.json()["error"]["details"]["limit"], int(refused.headers["Retry-After"])) == (16, 1)
+            assert "owner" in refused.json()["error"]["message"]
+            # What somebody else owns as well has their places, and people have their own: only the machine is away.
+            assert refusal(asked(shared[joint], joint, ["true"]))[:2] == (409, "agent_offline")
+            assert refusal(asked(world.token("owner", third), third, ["true"]))[:2] == (409, "agent_offline")
+            gate.touch()
+            assert [each.result().json()["exit_code"] for each in running] == [0] * 16
+        assert refusal(asked(shared[third], third, ["true"]))[:2] == (409, "agent_offline")
+    finally:
+        elsewhere.stop()
+
+
+@pytest.mark.slow
 def test_several_workers_reach_the_one_relay(
     new_server: Callable[..., Server], postgres: Postgres, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """Between the upgrade and the first frame, and in odd first frames: nothing that died meanwhile opens anything."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from cmdop_wire import frames
 from cmdop_wire.frames import LINK, PROTOCOL, STREAM, CloseCode, Kind
 from tests.agents import Machine, register, start_agent
 from tests.processes import Server
-from tests.world import World
+from tests.world import World, make_world
 
 CLIENT, AGENT = "/relay/client", "/relay/agent"
 pytestmark = pytest.mark.timeout(120)
@@ -29,13 +29,16 @@ def machine(world: World, tmp_path: Path) -> Iterator[Machine]:
     running.stop()
 
 
-def dial(server: Server, credential: str, path: str = CLIENT, **headers: str) -> websockets.connect:
+def dial(
+    server: Server, credential: str, path: str = CLIENT, address: str = "127.0.0.1", **headers: str
+) -> websockets.connect:
     """Return a websocket to the relay, as bare as a stranger would open it."""
     return websockets.connect(
         server.url.replace("http", "ws", 1) + path,
         subprotocols=[websockets.Subprotocol(PROTOCOL)],
         additional_headers={"Authorization": f"Bearer {credential}", **headers},
         compression=None,
+        local_addr=(address, 0),
     )
 
 
@@ -176,18 +179,35 @@ def test_odd_origins_and_secrets_are_refusals_and_no_failures(world: World, mach
     asyncio.run(play())
 
 
-def test_a_machine_that_never_stops_talking_pushes_out_nothing_of_others(world: World, tmp_path: Path) -> None:
-    talker = register(world, tmp_path / "talker", "talker", "globex", "rival")
+async def told_to_wait(server: Server, *how: str) -> int:
+    """Return after how many seconds an upgrade that came too soon may be tried again; 0: it did not."""
+    try:
+        async with dial(server, *how):
+            return 0
+    except websockets.InvalidStatus as refused:
+        return int(refused.response.headers["Retry-After"]) if refused.response.status_code == 429 else -1
+
+
+def test_who_dials_without_end_must_wait_and_others_need_not(new_server: Callable[..., Server], tmp_path: Path) -> None:
+    limits = "relay_credential=3/minute,relay_account=5/minute,relay_address=12/minute,relay_machine=2/minute"
+    world = make_world(new_server(CMDOP_RATE_LIMITS=limits))
+    first, second, shared = world.key("owner")["text"], world.key("owner")["text"], world.key(shared=True)["text"]
+    one, two = (register(world, tmp_path / name, name).credential for name in ("web-1", "web-2"))
 
     async def play() -> None:
-        async with dial(world.server, talker.credential, AGENT) as socket:
-            await socket.send(frames.encode_json(Kind.HELLO, LINK, version=1))
-            assert (await take(socket))[0] is Kind.WELCOME
-            event = frames.encode_json(Kind.EVENT, LINK, verdict="deny", operation="session", request="open")
-            for _ in range(1_000):
-                await socket.send(event)
-            await socket.send(frames.encode_json(Kind.PROBE, LINK, nonce="heard"))
-            assert (await take(socket))[1]["nonce"] == "heard"
+        async def dialled(times: int, *how: str) -> list[bool]:
+            return [1 <= await told_to_wait(world.server, *how) <= 60 for _ in range(times)]
+
+        assert await dialled(4, first) == [False, False, False, True]
+        assert await dialled(3, second) == [False, False, True]  # it is the same account's
+        assert await dialled(4, shared) == [False, False, False, True]
+        elsewhere = (AGENT, "127.0.0.2")
+        assert await dialled(3, one, *elsewhere) == [False, False, True]
+        assert await dialled(1, two, *elsewhere) == [False]
+        key = world.key("member")["text"]
+        assert await dialled(1, key, CLIENT, "127.0.0.1") == [False]  # the twelfth of this address
+        assert await dialled(1, key, CLIENT, "127.0.0.1") == [True]
+        assert await dialled(1, key, CLIENT, "127.0.0.2") == [False]
 
     asyncio.run(play())
-    assert "more than can be written" in world.server.log.read_text()
+    world.close()

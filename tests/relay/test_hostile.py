@@ -112,3 +112,75 @@ def test_a_machine_that_asks_without_end_is_cut(world: World, tmp_path: Path) ->
 
     asyncio.run(play())
     eventually(lambda: told(world, "machine.cut", "globex"), lambda events: (hostile.id, "denied") in events)
+
+
+def test_a_machine_that_tells_without_end_is_cut_and_holds_up_no_record(world: World, tmp_path: Path) -> None:
+    hostile = register(world, tmp_path / "hostile", "evil-1", "globex", "rival")
+    other = register(world, tmp_path / "other", "web-1")
+    event = frames.encode_json(Kind.EVENT, LINK, verdict="deny", operation="session", request="open")
+    hello = frames.encode_json(Kind.HELLO, LINK, version=VERSION, channels=[])
+    api = world.as_("owner")
+
+    def metrics() -> object:
+        return api.get(f"/workspaces/{world.acme.id}/machines/{other.id}").json()["metrics"]
+
+    async def play() -> None:
+        quiet = await dial(world, other.credential, "/relay/agent")
+        await quiet.send(hello)
+        assert frames.decode(await quiet.recv(decode=False)).kind is Kind.WELCOME
+
+        async def talk() -> None:
+            link = await dial(world, hostile.credential, "/relay/agent")
+            await link.send(hello)
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await link.send(event)
+                    await asyncio.sleep(0)
+
+        talking = asyncio.create_task(talk())
+        await asyncio.sleep(1)
+        await quiet.send(frames.encode_json(Kind.HEARTBEAT, LINK, metrics={"load": 4.25}))
+        async with asyncio.timeout(10):
+            while not (await asyncio.to_thread(metrics) or {}):
+                await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            await talking
+
+    asyncio.run(play())
+    eventually(lambda: told(world, "machine.cut", "globex"), lambda events: (hostile.id, "denied") in events)
+    assert "more than can be written" not in world.server.log.read_text()
+
+
+def test_a_machine_that_dials_again_may_tell_no_more_than_before(world: World, tmp_path: Path) -> None:
+    hostile = register(world, tmp_path / "hostile", "evil-1", "globex", "rival")
+    event = frames.encode_json(Kind.EVENT, LINK, verdict="deny", operation="session", request="open")
+
+    async def play() -> None:
+        for code in (CloseCode.DONE, CloseCode.MALFORMED):
+            link = await dial(world, hostile.credential, "/relay/agent")
+            await link.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, channels=[]))
+            assert frames.decode(await link.recv(decode=False)).kind is Kind.WELCOME
+            with contextlib.suppress(ConnectionClosed):
+                for _ in range(100):
+                    await link.send(event)
+                await link.send(frames.encode_json(Kind.CLOSE, LINK))
+            assert await close_code(link) == code
+
+    asyncio.run(play())
+
+
+@pytest.mark.slow
+def test_a_machine_whose_gate_is_busy_is_not_cut(world: World, victim: Machine) -> None:
+    token = world.token("member")
+
+    async def play() -> None:
+        free = asyncio.Semaphore(16)
+
+        async def ask() -> None:
+            async with free, stream(world, token, kind="command", machine="web-1", argv=["true"]) as one:
+                assert await one.read() is None
+
+        await asyncio.gather(*(ask() for _ in range(300)))
+
+    asyncio.run(play())
+    assert told(world, "machine.cut", "acme") == []

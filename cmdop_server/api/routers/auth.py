@@ -7,9 +7,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router
 
+from cmdop_server import rates
 from cmdop_server.access.errors import GrantRefused, Invalid
 from cmdop_server.address import client_address
-from cmdop_server.api import limits
 from cmdop_server.api.auth import ApiRequest
 from cmdop_server.api.operations import operation
 from cmdop_server.api.schemas.identity import (
@@ -39,7 +39,7 @@ router = Router(tags=["auth"])
 @operation(router, "POST", "/auth/device", action=AccountAction.PUBLIC, answers=DeviceAnswer)
 def start_device(request: HttpRequest, body: DeviceRequest) -> DeviceAnswer:
     """Start a device grant: show the user code to a person and poll ``/auth/token`` with the device code."""
-    limits.check("sign_in", client_address(request))
+    rates.check("sign_in", client_address(request))
     started = sign_ins.start_device(body.client, body.workspace, address=client_address(request))
     uri = f"{settings.CMDOP_PUBLIC_URL}/device"
     return DeviceAnswer(
@@ -58,14 +58,14 @@ def create_token(request: HttpRequest, body: TokenRequest) -> TokenAnswer:
 
     A refresh with ``workspace`` enters another workspace under the same sign-in, if it was approved for all.
     """
-    limits.check("sign_in", client_address(request))
+    rates.check("sign_in", client_address(request))
     return shown_pair(_granted(request, body), timezone.now())
 
 
 @operation(router, "POST", "/auth/revoke", action=AccountAction.PUBLIC, answers=RevokeAnswer)
 def revoke_token(request: HttpRequest, body: RevokeRequest) -> RevokeAnswer:
     """End a token's family, or its whole sign-in; a token that is unknown is as good as ended."""
-    limits.check("sign_in", client_address(request))
+    rates.check("sign_in", client_address(request))
     sign_ins.revoke_token(
         body.token, all_of_it=body.all, address=client_address(request), request_id=request_id(request)
     )

@@ -11,6 +11,7 @@ from cmdop_server.api.schemas.commands import CommandAnswer, NewCommand, shown_c
 from cmdop_server.later import Later
 from cmdop_server.machines.queries import machine_for
 from cmdop_server.orders import Left, Order
+from cmdop_server.workspaces.queries import owner_ids
 from cmdop_wire.vocab import Action
 
 router = Router(tags=["commands"])
@@ -22,8 +23,9 @@ def run_command(request: HttpRequest, ws: str, body: NewCommand) -> Later:
 
     200 whatever its exit status, also after a time-out (124). 409 ``agent_offline``, 403 ``gate_denied`` or
     ``approval_unavailable``, 422 with ``details.reason`` when the machine cannot start it, 429 beyond 8 at once in a
-    workspace, 16 of an account or 64 of everybody. While somebody at the machine is asked for approval, up to a
-    minute, the request waits. Who hangs up ends the command. A repeated request runs it again.
+    workspace, 16 of an account, 16 of the shared keys of one owner's workspaces or 64 of everybody. While somebody at
+    the machine is asked for approval, up to a minute, the request waits. Who hangs up ends the command. A repeated
+    request runs it again.
     """
     actor = actor_of(request)
     machine = machine_for(actor, ws, body.machine, Action.COMMAND_EXECUTE)
@@ -38,6 +40,7 @@ def run_command(request: HttpRequest, ws: str, body: NewCommand) -> Later:
         machine_id=machine.public_id,
         credential_id=actor.credential_id,
         account_id=actor.account_id or "",
+        owner_ids=[] if actor.account_id else owner_ids(machine.workspace),
         address=actor.address,
         request_id=actor.request_id,
         argv=body.argv,

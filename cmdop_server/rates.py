@@ -1,7 +1,7 @@
 """How often one may ask: per address, credential and account, by a moving window.
 
-The counters live in each worker's memory, so N workers together allow up to N times as much; what guards secrets
-against guessing (user codes, passwords) is counted in the database instead.
+The counters live in each worker's memory, so N workers together allow up to N times as much, of the relay there is one;
+what guards secrets against guessing (user codes, passwords) is counted in the database instead.
 """
 
 import time
