@@ -23,7 +23,7 @@ APPROVALS = (
 LINES = 50
 
 
-@verb(mutates=True)
+@verb(mutates=True, elsewhere=lambda given: given["join_token"] is not None)
 def run(
     ctx: Ctx,
     hostname: Annotated[
