@@ -65,10 +65,11 @@ def register(
     """Bring a host into the workspace and return it with its credential, which is shown never again.
 
     ``previous`` is the credential that the host holds from an earlier registration: with it the same machine comes
-    back, and gets another one. ``replace`` takes the hostname of a machine that is offline. ``accept_bypass``: whoever
-    registers agreed, there, to a gate that is ``bypass``. ``meant`` is the workspace that they mean, by id or slug:
-    when the credential is of another one nothing happens (``Invalid``). Refuses with ``Conflict`` (``hostname_taken``,
-    ``name_taken``, ``limit_reached``) and leaves the machine that has the name undisturbed (D-5).
+    back, and gets another one; a copy of a machine that is online does not, it is a host like any other. ``replace``
+    takes the hostname of a machine that is offline. ``accept_bypass``: whoever registers agreed, there, to a gate that
+    is ``bypass``. ``meant`` is the workspace that they mean, by id or slug: when the credential is of another one
+    nothing happens (``Invalid``). Refuses with ``Conflict`` (``hostname_taken``, ``name_taken``, ``limit_reached``) and
+    leaves the machine that has the name undisturbed (D-5).
     """
     hostname = names.checked_hostname(host.hostname)
     chosen = None if host.name is None else names.checked_name(host.name)
@@ -78,6 +79,8 @@ def register(
             what = "join token" if actor.kind is ActorKind.JOIN_TOKEN else "credential"
             raise Invalid(f"the {what} is of another workspace than {meant}", field="workspace")
         own = _holder_of(previous, change.workspace)
+        if own is not None and _is_copy(own, host, hostname, now):
+            own = None
         other = named(change.workspace.pk, hostname).exclude(pk=own.pk if own is not None else 0).first()
         machine = own or other or Machine(public_id=new_machine_id(), workspace=change.workspace, registered_at=now)
         if actor.kind is ActorKind.JOIN_TOKEN:
@@ -147,6 +150,16 @@ def _holder_of(credential: str | None, workspace: Workspace) -> Machine | None:
             machine_id=machine.public_id,
         )
     return machine
+
+
+def _is_copy(own: Machine, host: Host, hostname: str, now: datetime) -> bool:
+    """Tell whether the host is another one than ``own``, whose credential it shows: a copy of its disk (D-5).
+
+    The machine itself is offline when it registers anew, because its agent does not run; one that was killed a moment
+    ago is known by its boot and its hostname.
+    """
+    is_there = state_of(own, now) is MachineState.ONLINE
+    return is_there and (own.hostname_fold != names.folded(hostname) or own.boot_id != plain(host.boot_id, 80))
 
 
 def _is_free(machine: Machine, hostname: str, now: datetime) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,24 @@ def test_a_join_token_lets_one_machine_in(cmdop: Cmdop, world: World, tmp_path: 
     acting("connect", "stop").ok()
     again = acting.with_(CMDOP_CONFIG_DIR=str(tmp_path / "second"))(*line, "--yes", stdin=made["secret"])
     assert again.code == 4
+
+
+@pytest.mark.slow
+def test_a_copied_disk_becomes_a_machine_of_its_own_and_the_first_stays(owner: Cmdop, world: World) -> None:
+    hostname = unique("copied")
+    up(owner, world, hostname)
+    copied = root(owner).parent / "copy"
+    shutil.copytree(root(owner), copied, ignore=shutil.ignore_patterns("*.sock", "pid", "*.lock"))
+    copy = owner.with_(CMDOP_CONFIG_DIR=str(copied))
+    ran = copy("connect", "start")
+    assert ran.code == 6
+    assert f"error: {hostname} is online already with this credential: this disk is a copy, or has one\n" in ran.err
+    (fix,) = re.findall("^fix: cmdop (.*)$", ran.err, re.MULTILINE)
+    told = copy(*fix.split(), "--yes", "--json").ok().json
+    assert (told["machine"]["hostname"], told["link"]["up"]) == (f"{hostname}-2", True)
+    first = owner("connect", "status", "--json").ok().json
+    assert (first["machine"]["hostname"], first["link"]["up"]) == (hostname, True)
+    assert first["machine"]["id"] != told["machine"]["id"]
 
 
 @pytest.mark.slow
