@@ -102,6 +102,9 @@ def _answer(call: "Call", question: str) -> str:
     call.output.ask(question)
     try:
         return sys.stdin.readline(1024).strip()
+    except KeyboardInterrupt:
+        call.output.interrupted()
+        raise
     except BaseException:
         call.note("", now=True)  # an interrupted question is a line of its own
         raise

@@ -376,7 +376,7 @@ def test_the_first_time_it_shows_what_it_means_and_asks(
     accepted.until("connected to")
     accepted.type("\x03")
     assert accepted.end() == 0
-    assert "stopped; this machine is offline" in accepted.text
+    assert "stopped; this machine is offline" in accepted.text.splitlines()
     assert [each["state"] for each in machines(world)] == ["offline"]
 
 
