@@ -373,7 +373,11 @@ def test_the_first_time_it_shows_what_it_means_and_asks(
     accepted = here("connect", "--hostname", hostname)
     accepted.until("[y/N]")
     accepted.type("y\r")
-    accepted.until("connected to")
+    assert "to reach one: cmdop connect MACHINE" in accepted.until("connected to")
+    second = here("connect")
+    assert second.end() == 6
+    assert "to reach one: cmdop connect MACHINE" in second.text
+    assert "error: an agent runs already on this machine" in second.text
     accepted.type("\x03")
     assert accepted.end() == 0
     assert "stopped; this machine is offline" in accepted.text.splitlines()
