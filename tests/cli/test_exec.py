@@ -255,6 +255,9 @@ def test_a_gate_that_is_against_it_says_so(member: Cmdop, fleet: Fleet) -> None:
     fleet.start(name, gate=GateMode.STRICT)
     ran = member("connect", "exec", name, "--json", "--", "true")
     assert (ran.code, ran.error["code"], ran.error["exit_code"]) == (Exit.REMOTE, "gate_denied", 5)
+    assert ran.error["hint"] == f"on {name}: cmdop connect permissions allow execute_command true"
+    got = member("connect", "get", f"{name}:notes.txt", "-")
+    assert f"\nfix: on {name}: cmdop connect permissions allow read_file " in got.err
 
 
 def test_waiting_for_a_person_at_the_machine_is_said_at_once(member: Cmdop, fleet: Fleet) -> None:
@@ -263,6 +266,7 @@ def test_waiting_for_a_person_at_the_machine_is_said_at_once(member: Cmdop, flee
     line = ("connect", "exec", name, "--timeout", "1s")
     refused = member(*line, "--json", "--", "touch", mark)
     assert (refused.code, refused.error["code"]) == (Exit.REMOTE, "approval_unavailable")
+    assert refused.error["hint"] == f"on {name}: cmdop connect approvals"
 
     async def approve() -> int:
         async with LocalAgent(fleet[name].directory.parent) as person:
