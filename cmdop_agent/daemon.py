@@ -93,6 +93,7 @@ class Agent:
         self.active_workspace = active_workspace  # what the person's command line acts in (D-20)
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self.stopping = asyncio.Event()
+        self.ended_by: signal.Signals | None = None
         self._say = say
         self.permissions = PermissionsFile(directory, directory.parent, lambda: self.registration.is_seeded)
         root = account.home if account is not None else str(Path.home())
@@ -107,6 +108,11 @@ class Agent:
             on_welcome=self._welcomed,
             on_lost=self._lost,
         )
+
+    def end_by(self, number: signal.Signals) -> None:
+        """Stop because of a signal."""
+        self.ended_by = number
+        self.stopping.set()
 
     async def run(self) -> None:
         """Serve until ``stopping`` is set; raises ``AlreadyRunning`` when another agent has the directory."""
@@ -219,7 +225,7 @@ async def serve(agent: Agent) -> None:
     ignore_for_ourselves_only()
     # With a handler of ours they are back to normal in every child, also where we were started with them ignored.
     for number in ENDING:
-        loop.add_signal_handler(number, agent.stopping.set)
+        loop.add_signal_handler(number, agent.end_by, number)
     # Not through the loop: uvloop keeps this one for itself, though the processes here are none of its.
     signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(sweep))
     try:

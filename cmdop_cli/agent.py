@@ -122,6 +122,9 @@ def start(call: "Call") -> "AgentStatus":
         if now is not None and now.link.refused:
             stop(call)
             raise Failure(ErrorCode.UNAUTHENTICATED, now.link.problem or "refused", hint="cmdop connect --replace")
+        if now is not None and (now.link.problem or "").endswith(ErrorCode.DUPLICATE_CREDENTIAL):
+            stop(call)
+            raise _copied(now)
         time.sleep(LOOK)
     now = status(call)
     problem = now.link.problem if now is not None else None
@@ -130,6 +133,16 @@ def start(call: "Call") -> "AgentStatus":
         f"the agent runs, but has no link: {problem or 'the relay does not answer'}",
         hint="cmdop connect status",
         exit_code=Exit.PARTIAL,
+    )
+
+
+def _copied(now: "AgentStatus") -> Failure:
+    """Return the failure of an agent whose machine is online already, from another place (D-5)."""
+    hostname, slug = now.machine.hostname, now.workspace.slug
+    return Failure(
+        ErrorCode.DUPLICATE_CREDENTIAL,
+        f"{hostname} is online already with this credential: this disk is a copy, or has one",
+        hint=f"cmdop connect --detach --replace --hostname {hostname.partition('.')[0]}-2 --workspace {slug}",
     )
 
 

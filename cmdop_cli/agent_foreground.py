@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import stat
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
@@ -85,7 +86,7 @@ def run(
         if not is_silent and call.output.form != "quiet":
             call.note(line, now=True)
 
-    async def whole() -> None:
+    async def whole() -> signal.Signals | None:
         agent = Agent(
             here.folder(call),
             known,
@@ -105,10 +106,12 @@ def run(
                 asking.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await asking
+        return agent.ended_by
 
     try:
         with asyncio.Runner(loop_factory=loops.fast()) as runner:
-            runner.run(whole())
+            if runner.run(whole()) is signal.SIGINT:
+                call.output.interrupted()
     except AlreadyRunning as wrong:
         raise Failure(ErrorCode.CONFLICT, str(wrong), hint="cmdop connect status") from None
     except BaseExceptionGroup as several:

@@ -144,7 +144,8 @@ class Command(TyperCommand):
         """Settle what the command declared, then run it."""
         call: Call = ctx.obj
         call.is_remote = self.declared.remote is not None and self.declared.remote(ctx.params)
-        call.begin(self.declared, path=tuple(ctx.command_path.split()[1:]))
+        is_elsewhere = self.declared.elsewhere is not None and self.declared.elsewhere(ctx.params)
+        call.begin(self.declared, path=tuple(ctx.command_path.split()[1:]), is_elsewhere=is_elsewhere)
         return super().invoke(ctx)
 
 

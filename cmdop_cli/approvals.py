@@ -45,5 +45,7 @@ def attend(call: "Call") -> None:
                 desk = _Desk(looking, answering)
                 await approve(desk, lambda line: call.note(line, now=True), call.output.ask)
 
-    with suppress(KeyboardInterrupt):
+    try:
         asyncio.run(whole())
+    except KeyboardInterrupt:
+        call.output.interrupted()

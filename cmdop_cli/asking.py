@@ -69,19 +69,19 @@ def secret(call: "Call", what: str) -> str:
     return _one_line(getpass(f"{what}: "), what)
 
 
-def key_text(source: str, environ: Mapping[str, str]) -> str:
-    """Return the text of the key that ``--api-key`` points at: ``-``, ``file:PATH`` or ``env:NAME``."""
+def key_text(source: str, environ: Mapping[str, str], *, what: str = "key") -> str:
+    """Return the text of the key, or ``what`` it is, that an option points at: ``-``, ``file:PATH`` or ``env:NAME``."""
     if source == "-":
-        return _one_line(sys.stdin.read(_LONGEST + 1) if sys.stdin is not None else "", "key")
+        return _one_line(sys.stdin.read(_LONGEST + 1) if sys.stdin is not None else "", what)
     kind, _, place = source.partition(":")
     if kind == "env":
-        return _one_line(environ.get(place, ""), "key", f"variable {place}")
+        return _one_line(environ.get(place, ""), what, f"variable {place}")
     try:
         with open(place, encoding="ascii") as file:
-            return _one_line(file.read(_LONGEST + 1), "key", place)
+            return _one_line(file.read(_LONGEST + 1), what, place)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
-        raise Failure(Code.NO_CREDENTIAL, f"cannot read a key from {place}: {reason.lower()}") from None
+        raise Failure(Code.NO_CREDENTIAL, f"cannot read a {what} from {place}: {reason.lower()}") from None
 
 
 def _one_line(text: str, what: str, where: str = "stdin") -> str:
@@ -102,6 +102,9 @@ def _answer(call: "Call", question: str) -> str:
     call.output.ask(question)
     try:
         return sys.stdin.readline(1024).strip()
+    except KeyboardInterrupt:
+        call.output.interrupted()
+        raise
     except BaseException:
         call.note("", now=True)  # an interrupted question is a line of its own
         raise

@@ -48,8 +48,11 @@ class Call:
 
     # -- before the command ----------------------------------------------------------------------------------------
 
-    def begin(self, declared: Declared, path: tuple[str, ...]) -> None:
-        """Settle what the command at ``path`` declared; whatever forbids it raises before its body runs."""
+    def begin(self, declared: Declared, path: tuple[str, ...], *, is_elsewhere: bool = False) -> None:
+        """Settle what the command at ``path`` declared; whatever forbids it raises before its body runs.
+
+        ``is_elsewhere``: the workspace it acts in is not the resolver's to know, so it holds itself to ``--expect``.
+        """
         self.declared, self.path = declared, path
         if not declared.lenient:
             self._check_environment()
@@ -59,7 +62,9 @@ class Call:
             self.check_credential()
         if declared.needs == "workspace":
             self._settle_workspace()
-        elif self.options.expect is not None or (declared.needs == "account" and self.resolution.is_explicit):
+        elif (self.options.expect is not None and not is_elsewhere) or (
+            declared.needs == "account" and self.resolution.is_explicit
+        ):
             self.workspace()
 
     def check_may_change(self) -> None:

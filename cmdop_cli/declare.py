@@ -16,6 +16,7 @@ class Declared(NamedTuple):
     lenient: bool = False
     rest: tuple[str, str] | None = None
     remote: "Callable[[Mapping[str, Any]], bool] | None" = None
+    elsewhere: "Callable[[Mapping[str, Any]], bool] | None" = None
 
 
 def verb(
@@ -26,6 +27,7 @@ def verb(
     lenient: bool = False,
     rest: tuple[str, str] | None = None,
     remote: "Callable[[Mapping[str, Any]], bool] | None" = None,
+    elsewhere: "Callable[[Mapping[str, Any]], bool] | None" = None,
 ) -> Callable[[Function], Function]:
     """Declare a function to be a command.
 
@@ -36,10 +38,12 @@ def verb(
     ``rest``: name and sentence of the words after ``--``, which are kept as they are in ``call.rest``.
     ``remote``: tells from the parameters whether the exit status is that of what ran far away; failures of our own
     are 255 then, except for those of the line and of the guards (cli.md).
+    ``elsewhere``: tells from the parameters whether it acts in a workspace that the resolver knows nothing of; the
+    command then holds itself to ``--expect``.
     """
 
     def mark(function: Function) -> Function:
-        function.__dict__["declared"] = Declared(needs, mutates, bare_workspace, lenient, rest, remote)
+        function.__dict__["declared"] = Declared(needs, mutates, bare_workspace, lenient, rest, remote, elsewhere)
         return function
 
     return mark

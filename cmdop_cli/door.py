@@ -59,6 +59,9 @@ def run(call: "Call", work: Coroutine[Any, Any, T], *, waiting: str | None = "wa
             return runner.run(watched())
     except asyncio.CancelledError:
         raise Terminated from None
+    except KeyboardInterrupt:
+        call.output.interrupted()
+        raise
     finally:
         work.close()  # settings that cannot be read end it before it begins; what never ran must not be warned about
 

@@ -29,7 +29,16 @@ def run(arguments: list[str]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else Exit.BUG
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            _say_nothing_of_what_never_ran()
         return _failed(call, error)
+
+
+def _say_nothing_of_what_never_ran() -> None:
+    """Keep Python from warning of a coroutine that was made and not yet begun when the interrupt came."""
+    import warnings
+
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
 
 
 def _result(arguments: list[str], call: Call) -> Any:

@@ -39,7 +39,7 @@ def understood(call: "Call", ref: str, act: Callable[[str], T]) -> T:
     except NotFound as unknown:
         machine = _beginning(call, ref, unknown)
     call.note(f"{ref} is {machine.name}")
-    with unreached.explained(call, machine.id):
+    with unreached.explained(call, machine.name):
         return act(machine.id)
 
 

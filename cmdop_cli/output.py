@@ -85,6 +85,7 @@ class Output:
         # Off unless asked for: a terminal that must show only text gets only text.
         self.has_color = color and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self._held: list[str] = []
+        self._was_interrupted = False
 
     @property
     def is_json(self) -> bool:
@@ -271,11 +272,19 @@ class Output:
             self.stderr.write(self._for_stderr(safe(question)))
             self.stderr.flush()
 
+    def interrupted(self) -> None:
+        """Begin a line of its own after the ``^C`` that a terminal has echoed; once is enough."""
+        if not self._was_interrupted and not self.is_json and _is_terminal(self.stderr):
+            self._error_line("")
+        self._was_interrupted = True
+
     def failure(self, failure: Failure) -> None:
         """Print ``failure``: four short lines for people, exactly one object for machines; held notices are dropped."""
         from cmdop_cli import failures
 
         self._held.clear()
+        if failure.code == Code.INTERRUPTED:
+            self.interrupted()
         if self.is_json:
             self._error_line(encoded(failures.document(failure), indent=None), exact=True)
         else:

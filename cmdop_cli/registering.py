@@ -1,13 +1,15 @@
 """How this machine gets into a workspace: asking, refusing to guess, registering, keeping the credential (D-21)."""
 
-from contextlib import suppress
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cmdop_cli import agent, asking, environment
 from cmdop_cli.failures import Code, Failure, usage
-from cmdop_cli.resolver import Source
+from cmdop_cli.resolver import Source, unexpected
 from cmdop_cli.state import Place
 from cmdop_sdk.origin import is_loopback
 from cmdop_wire.vocab import Action, ErrorCode, GateMode, Role
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.machine_models import RegisteredMachine
 
+_CONNECT = "cmdop connect"
 SHOWN = 5  # people who are named; more are counted
 NAMED = frozenset({Source.FLAG, Source.ENVIRONMENT, Source.KEY})  # not a binding: a machine is no directory
 
@@ -56,11 +59,13 @@ def settled(call: "Call", wanted: Wanted) -> "Registration | Planned":
         return known
     token = None if wanted.join_token is None else _token_at(call, wanted.join_token)
     place = _place(call, known) if token is None else None
+    meant = None if token is None else _meant(call)
     facts = _facts(wanted, known)
     _confirm(call, place, facts, wanted)
     if call.is_dry_run:
         return Planned(facts.hostname, place)
-    fresh = _registered(call, place, facts, wanted, known, token)
+    with _refused(call, meant):
+        fresh = _registered(call, place, facts, wanted, known, token, meant)
     RegistrationFile(agent.folder(call)).write(fresh)
     call.note(f"registered {fresh.hostname} as {fresh.name} in workspace {fresh.workspace_slug}")
     return fresh
@@ -121,14 +126,60 @@ def _token_at(call: "Call", source: str) -> str:
     if source == "-":
         text = call.read_secret("join token")
     elif kind in ("file", "env") and place:
-        text = asking.key_text(source, call.environ)
+        text = asking.key_text(source, call.environ, what="join token")
     else:
-        raise usage("--join-token takes -, file:PATH or env:NAME, never the token itself", hint="cmdop connect --help")
+        raise usage(
+            "--join-token takes -, file:PATH or env:NAME, never the token itself", hint="cmdop connect run --help"
+        )
     if token_kind(text) != "join":
         raise Failure(
             Code.NO_CREDENTIAL, "that is no join token, or it is damaged", hint="cmdop connect join-token create"
         )  # fmt: skip
     return text
+
+
+def _meant(call: "Call") -> str | None:
+    """Return the workspace that the token must be of: the one that the line or the shell names, or expects (D-22)."""
+    resolution = call.resolution
+    named = call.options.workspace or call.environ.get(environment.WORKSPACE) or None
+    if named and resolution.expected and named != resolution.expected:
+        raise unexpected(resolution, resolution.workspace or Place(slug=named))
+    return named or resolution.expected
+
+
+@contextmanager
+def _refused(call: "Call", meant: str | None) -> Iterator[None]:
+    """Make a refusal to register lead on: the same line with what it takes, or a token of the workspace meant."""
+    from cmdop_sdk.errors import Conflict, InvalidRequest
+
+    try:
+        yield
+    except Conflict as taken:
+        if taken.code == ErrorCode.HOSTNAME_TAKEN and taken.hint.startswith(_CONNECT):
+            if taken.hint.endswith("--replace"):
+                taken.message += "; it is offline"
+            taken.hint = _line_with(call, taken.hint.removeprefix(_CONNECT).split())
+        raise
+    except InvalidRequest as wrong:
+        if meant is None or wrong.details.get("field") != "workspace":
+            raise
+        hint = f"cmdop connect join-token create --workspace {meant}"
+        if meant == call.resolution.expected:
+            sentence = f"expected workspace {meant}, but the join token is of another one"
+            raise Failure(Code.UNEXPECTED_WORKSPACE, sentence, hint=hint) from None
+        said_by = "--workspace" if call.options.workspace else environment.WORKSPACE
+        raise usage(f"{said_by} says {meant}, but the join token is of another workspace", hint=hint) from None
+
+
+def _line_with(call: "Call", options: list[str]) -> str:
+    """Return the line with ``options``, each in place of the same one on it; it goes where it went before."""
+    kept, words = [], iter(call.arguments)
+    for word in words:
+        if word == options[0] and len(options) > 1:
+            next(words, None)
+        elif word.partition("=")[0] != options[0]:
+            kept.append(word)
+    return shlex.join(["cmdop", *kept, *options])
 
 
 def _facts(wanted: Wanted, known: "Registration | None") -> "Facts":
@@ -195,6 +246,7 @@ def _registered(
     wanted: Wanted,
     known: "Registration | None",
     token: str | None,
+    meant: str | None,
 ) -> "Registration":
     from cmdop_agent.registration import Registration
     from cmdop_cli import credentials, door
@@ -215,6 +267,7 @@ def _registered(
                 join_token=None if token is None else Secret(token),
                 replace=wanted.replace,
                 accept_bypass=wanted.accept_bypass,
+                workspace=meant,
             )
             if made.credential is not None:
                 return made

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cmdop_cli.failures import Failure
-from cmdop_sdk.errors import AgentOffline, CMDOPError, NotFound
+from cmdop_sdk.errors import AgentOffline, CMDOPError, GateDenied, NotFound
 from cmdop_wire.vocab import MachineState
 
 if TYPE_CHECKING:
@@ -31,9 +31,16 @@ def explained(call: "Call", ref: str) -> Iterator[None]:
 
 @contextmanager
 def since_when(call: "Call", ref: str) -> Iterator[None]:
-    """Make a refusal because ``ref`` is offline say since when, and what to do on that machine."""
+    """Make a refusal because ``ref`` is offline say since when; what is to be done on that machine says where.
+
+    The latter goes for the refusals of its gate, too.
+    """
     try:
         yield
+    except GateDenied as refused:
+        if refused.hint.startswith("cmdop "):
+            refused.hint = f"on {ref}: {refused.hint}"
+        raise
     except AgentOffline as away:
         _say_since_when(call, ref, away)
         raise

@@ -21,9 +21,10 @@ APPROVALS = (
     Column("asked_at", kind="ago"),
 )
 LINES = 50
+_REACHING = "this is what makes this machine reachable; to reach one: cmdop connect MACHINE"
 
 
-@verb(mutates=True)
+@verb(mutates=True, elsewhere=lambda given: given["join_token"] is not None)
 def run(
     ctx: Ctx,
     hostname: Annotated[
@@ -76,12 +77,16 @@ def run(
     from cmdop_cli import agent_foreground
 
     call.note(f"{known.hostname} in workspace {known.workspace_slug}; Ctrl-C stops the agent")
+    if call.can_ask:
+        call.note(_REACHING)
     agent_foreground.run(call, known, asks=call.can_ask)
     return None
 
 
 def _runs_already(call: "Call", *, replace: bool, detach: bool) -> Record:
     if replace or not detach:
+        if call.can_ask and not replace:
+            call.note(_REACHING)
         raise Failure(
             ErrorCode.CONFLICT,
             "an agent runs already on this machine",

@@ -52,8 +52,11 @@ def move(
     cmdop connect workspace move web-1 --to globex
     cmdop connect workspace move web-1 --workspace=acme --to globex --yes
     """
+    from cmdop_cli import unreached
+
     call = ctx.call
-    found, there = call.ask(lambda client: _both(client, machine, to))
+    with unreached.explained(call, machine):
+        found, there = call.ask(lambda client: _both(client, machine, to))
     here = call.workspace()
     if here.is_called(there.id) or here.is_called(there.slug):
         raise Failure(ErrorCode.CONFLICT, f"{found.name} is in {there.slug} already")

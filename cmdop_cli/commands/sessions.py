@@ -1,5 +1,6 @@
 """``cmdop connect sessions | end``: who is or was on which machine, and ending it (D-26)."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,7 +55,10 @@ def list_sessions(
     async def listed(client: "AsyncCMDOPClient") -> "Page[Session]":
         return await client.sessions.list(machine=machine, active=active or None).first(limit)
 
-    page = call.ask(listed)
+    from cmdop_cli import unreached
+
+    with nullcontext() if machine is None else unreached.explained(call, machine):
+        page = call.ask(listed)
     return Listing(
         "session",
         page.items,
@@ -98,10 +102,15 @@ def end(
 
 
 def _found(call: "Call", ref: str) -> "Session":
-    if is_id(ref, "session"):
-        return call.ask(lambda client: client.sessions.show(ref))
     from cmdop_cli import unreached
+    from cmdop_sdk.errors import NotFound
 
+    if is_id(ref, "session"):
+        try:
+            return call.ask(lambda client: client.sessions.show(ref))
+        except NotFound as unknown:
+            unknown.message, unknown.hint = f"no such session: {ref}", "cmdop connect sessions"
+            raise
     with unreached.explained(call, ref):
         active = call.ask(lambda client: client.terminal.get_active_session(ref))
     if active is None:

@@ -1,6 +1,6 @@
 """What every resource stands on: the workspace in a path, and lists that are walked page by page."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from secrets import token_hex
 from typing import Any, Generic, TypeVar
 
@@ -74,7 +74,7 @@ class WorkspacePlace:
 
 
 class Listing(Generic[T]):
-    """A list that the server keeps: ``async for`` walks all of it, ``page`` and ``first`` take a part."""
+    """A list that the server keeps: ``async for`` walks it, ``await`` is all of it, ``page`` and ``first`` a part."""
 
     def __init__(self, fetch: Callable[[Query], Awaitable[Page[T]]]) -> None:
         self._fetch = fetch
@@ -97,6 +97,9 @@ class Listing(Generic[T]):
     async def all(self) -> list[T]:
         """Return every item."""
         return [item async for item in self]
+
+    def __await__(self) -> Generator[Any, None, list[T]]:
+        return self.all().__await__()
 
     async def __aiter__(self) -> AsyncIterator[T]:
         cursor = None

@@ -118,13 +118,16 @@ class MachinesResource:
         join_token: Secret | None = None,
         replace: bool = False,
         accept_bypass: bool = False,
+        workspace: str | None = None,
         idempotency_key: str | None = None,
     ) -> RegisteredMachine:
         """Register a host in the workspace of this client's credential, or of ``join_token``, which stands in for it.
 
         ``credential`` is the machine's own from before; the answer holds the next one. ``replace`` takes the hostname
         of a machine that is offline; ``accept_bypass`` says that somebody at the machine agreed to a gate that lets
-        everything through. ``Conflict`` (``hostname_taken``) when another machine has the hostname (D-5).
+        everything through. ``workspace`` is the one that is meant, by id or slug: ``InvalidRequest`` when the
+        credential or join token is of another one. ``Conflict`` (``hostname_taken``) when another machine has the
+        hostname (D-5).
         """
         given = {
             "hostname": hostname,
@@ -137,6 +140,7 @@ class MachinesResource:
             "join_token": None if join_token is None else join_token.reveal(),
             "replace": replace or None,
             "accept_bypass": accept_bypass or None,
+            "workspace": workspace,
         }
         reply = await self._place.transport.request(
             "POST",

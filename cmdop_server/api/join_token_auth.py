@@ -6,12 +6,11 @@ from typing import Any
 from django.http import HttpRequest
 
 from cmdop_server import rates
-from cmdop_server.access.errors import Unauthenticated
 from cmdop_server.address import client_address
 from cmdop_server.api.auth import Bearer
 from cmdop_server.credentials.authenticate import Proof
 from cmdop_server.machines.queries import live_join_token
-from cmdop_server.machines.services import actor_of_token
+from cmdop_server.machines.services import actor_of_token, dead_join_token
 from cmdop_server.requests import request_id
 
 
@@ -23,7 +22,7 @@ def prove_join_token(request: HttpRequest) -> Proof | None:
     rates.check("sign_in", client_address(request))
     token = live_join_token(text)
     if token is None:
-        raise Unauthenticated("no usable credential", hint="cmdop connect join-token create")
+        raise dead_join_token()
     actor = actor_of_token(token, address=client_address(request), request_id=request_id(request))
     return Proof(actor, token.expires_at, token.workspace, None, None)
 

@@ -107,7 +107,15 @@ def redeem(change: Change, machine_id: str, now: datetime) -> None:
         or not _creator_still_may(token, change)
         or not rows.update(redeemed_at=now, machine_id=machine_id)
     ):
-        raise Unauthenticated("no usable credential", hint="cmdop connect join-token create")
+        raise dead_join_token()
+
+
+def dead_join_token() -> Unauthenticated:
+    """Return the refusal of a join token that lets nothing in; the same for one that never was (D-9)."""
+    return Unauthenticated(
+        "this join token lets no machine in: it was used, revoked, has expired, or is of another server",
+        hint="cmdop connect join-token create",
+    )
 
 
 def _creator_still_may(token: JoinToken, change: Change) -> bool:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from cmdop_server.access.actor import Actor, ActorKind
 from cmdop_server.access.effects import MachineCredentialChanged, announce
-from cmdop_server.access.errors import Conflict
+from cmdop_server.access.errors import Conflict, Invalid
 from cmdop_server.access.policy import Facts
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines import names
@@ -60,25 +60,33 @@ def register(
     previous: str | None = None,
     replace: bool = False,
     accept_bypass: bool = False,
+    meant: str | None = None,
 ) -> Registered:
     """Bring a host into the workspace and return it with its credential, which is shown never again.
 
     ``previous`` is the credential that the host holds from an earlier registration: with it the same machine comes
-    back, and gets another one. ``replace`` takes the hostname of a machine that is offline. ``accept_bypass``: whoever
-    registers agreed, there, to a gate that is ``bypass``. Refuses with ``Conflict`` (``hostname_taken``,
-    ``name_taken``, ``limit_reached``) and leaves the machine that has the name undisturbed (D-5).
+    back, and gets another one; a copy of a machine that is online does not, it is a host like any other. ``replace``
+    takes the hostname of a machine that is offline. ``accept_bypass``: whoever registers agreed, there, to a gate that
+    is ``bypass``. ``meant`` is the workspace that they mean, by id or slug: when the credential is of another one
+    nothing happens (``Invalid``). Refuses with ``Conflict`` (``hostname_taken``, ``name_taken``, ``limit_reached``) and
+    leaves the machine that has the name undisturbed (D-5).
     """
     hostname = names.checked_hostname(host.hostname)
     chosen = None if host.name is None else names.checked_name(host.name)
     now, text = timezone.now(), make_token("machine")
     with changing(actor, ref, Action.MACHINE_REGISTER) as change:
+        if meant is not None and meant not in (change.workspace.public_id, change.workspace.slug):
+            what = "join token" if actor.kind is ActorKind.JOIN_TOKEN else "credential"
+            raise Invalid(f"the {what} is of another workspace than {meant}", field="workspace")
         own = _holder_of(previous, change.workspace)
+        if own is not None and _is_copy(own, host, hostname, now):
+            own = None
         other = named(change.workspace.pk, hostname).exclude(pk=own.pk if own is not None else 0).first()
         machine = own or other or Machine(public_id=new_machine_id(), workspace=change.workspace, registered_at=now)
         if actor.kind is ActorKind.JOIN_TOKEN:
             redeem(change, machine.public_id, now)
         if other is not None and not (replace and own is None and _is_free(other, hostname, now)):
-            raise hostname_taken(other, hostname)
+            raise hostname_taken(other, hostname, may_replace=own is None)
         if own is None and other is None:
             check_room(change.workspace)
             machine.tags = dict(change.workspace.onboarding_tags)
@@ -144,20 +152,33 @@ def _holder_of(credential: str | None, workspace: Workspace) -> Machine | None:
     return machine
 
 
+def _is_copy(own: Machine, host: Host, hostname: str, now: datetime) -> bool:
+    """Tell whether the host is another one than ``own``, whose credential it shows: a copy of its disk (D-5).
+
+    The machine itself is offline when it registers anew, because its agent does not run; one that was killed a moment
+    ago is known by its boot and its hostname.
+    """
+    is_there = state_of(own, now) is MachineState.ONLINE
+    return is_there and (own.hostname_fold != names.folded(hostname) or own.boot_id != plain(host.boot_id, 80))
+
+
 def _is_free(machine: Machine, hostname: str, now: datetime) -> bool:
     """Tell whether a hostname may be taken over: its machine is offline, and it is not merely called like that."""
     return machine.hostname_fold == names.folded(hostname) and state_of(machine, now) is MachineState.OFFLINE
 
 
-def hostname_taken(machine: Machine, hostname: str) -> Conflict:
-    """Return the refusal of a hostname that leads to another machine already; it says how to go on (D-5)."""
+def hostname_taken(machine: Machine, hostname: str, *, may_replace: bool = True) -> Conflict:
+    """Return the refusal of a hostname that leads to another machine already; it says how to go on (D-5).
+
+    ``may_replace`` is false for a host that is a machine of this workspace: it goes on as that.
+    """
     now = timezone.now()
     is_hostname = machine.hostname_fold == names.folded(hostname)
     another = f"cmdop connect --hostname {hostname.partition('.')[0][:60]}-2"
     return Conflict(
         f"another machine has the hostname {hostname}" if is_hostname else f"another machine is called {hostname}",
         code=ErrorCode.HOSTNAME_TAKEN,
-        hint="cmdop connect --replace" if _is_free(machine, hostname, now) else another,
+        hint="cmdop connect --replace" if may_replace and _is_free(machine, hostname, now) else another,
         hostname=hostname,
         machine_id=machine.public_id,
         state=str(state_of(machine, now)),

@@ -17,7 +17,7 @@ from cmdop_server.access.policy import Facts
 from cmdop_server.audit import queries as audit_queries
 from cmdop_server.audit import services as audit
 from cmdop_server.machines import names
-from cmdop_server.machines.join_tokens import actor_of_token, create_join_token, revoke_join_token
+from cmdop_server.machines.join_tokens import actor_of_token, create_join_token, dead_join_token, revoke_join_token
 from cmdop_server.machines.joining import Host, Registered, Seeds, hostname_taken, name_taken, register, seeds_of
 from cmdop_server.machines.models import Machine
 from cmdop_server.machines.moving import move_machine
@@ -32,6 +32,7 @@ __all__ = [
     "Seeds",
     "actor_of_token",
     "create_join_token",
+    "dead_join_token",
     "greeted",
     "move_machine",
     "record_duplicate",

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +166,81 @@ def test_a_join_token_lets_one_machine_in(cmdop: Cmdop, world: World, tmp_path: 
     assert again.code == 4
 
 
+@pytest.mark.slow
+def test_a_copied_disk_becomes_a_machine_of_its_own_and_the_first_stays(owner: Cmdop, world: World) -> None:
+    hostname = unique("copied")
+    up(owner, world, hostname)
+    copied = root(owner).parent / "copy"
+    shutil.copytree(root(owner), copied, ignore=shutil.ignore_patterns("*.sock", "pid", "*.lock"))
+    copy = owner.with_(CMDOP_CONFIG_DIR=str(copied))
+    ran = copy("connect", "start")
+    assert ran.code == 6
+    assert f"error: {hostname} is online already with this credential: this disk is a copy, or has one\n" in ran.err
+    (fix,) = re.findall("^fix: cmdop (.*)$", ran.err, re.MULTILINE)
+    told = copy(*fix.split(), "--yes", "--json").ok().json
+    assert (told["machine"]["hostname"], told["link"]["up"]) == (f"{hostname}-2", True)
+    first = owner("connect", "status", "--json").ok().json
+    assert (first["machine"]["hostname"], first["link"]["up"]) == (hostname, True)
+    assert first["machine"]["id"] != told["machine"]["id"]
+
+
+@pytest.mark.slow
+def test_a_join_token_of_another_workspace_than_the_one_that_is_meant_lets_nothing_in(
+    cmdop: Cmdop, world: World, tmp_path: Path
+) -> None:
+    """D-22: what the line, the shell or a guard says is never passed over, and the token stays good."""
+    acme, rival = world.acme.slug, world.globex.slug
+    made = world.as_("owner").post(f"/workspaces/{acme}/join-tokens", json={"name": "image"}).json()
+    (tmp_path / "token").write_text(made["secret"])
+    acting = cmdop.with_(CMDOP_SERVER_URL=world.server.url)
+    line = ("connect", "--detach", "--hostname", unique("meant"), "--join-token", f"file:{tmp_path}/token", "--yes")
+    for said, by, code in (
+        (("--workspace", rival), {}, 2),
+        ((), {"CMDOP_WORKSPACE": rival}, 2),
+        (("--expect", rival), {}, 7),
+        ((), {"CMDOP_EXPECT_WORKSPACE": rival}, 7),
+        (("--workspace", acme, "--expect", rival), {}, 7),
+    ):
+        ran = acting.with_(**by)(*line, *said)
+        assert ran.code == code, ran.err
+        assert "registered" not in ran.err
+    assert f"fix: cmdop connect join-token create --workspace {rival}\n" in acting(*line, "--workspace", rival).err
+    told = acting(*line, "--workspace", acme, "--expect", acme, "--json").ok().json
+    assert told["workspace"]["slug"] == acme
+    acting("connect", "stop").ok()
+
+
+def test_a_join_token_that_is_no_longer_good_says_so(cmdop: Cmdop, world: World, tmp_path: Path) -> None:
+    made = world.as_("owner").post(f"/workspaces/{world.acme.slug}/join-tokens", json={"name": "image"}).json()
+    world.as_("owner").delete(f"/workspaces/{world.acme.slug}/join-tokens/{made['id']}").raise_for_status()
+    acting = cmdop.with_(CMDOP_SERVER_URL=world.server.url)
+    ran = acting("connect", "--detach", "--join-token", "-", "--yes", stdin=made["secret"])
+    assert ran.code == 4
+    assert "error: this join token lets no machine in: it was used, revoked, has expired" in ran.err
+    assert "there is no join token in variable NOWHERE" in acting("connect", "--join-token", "env:NOWHERE").err
+
+
+@pytest.mark.slow
+def test_the_way_out_of_a_taken_hostname_goes_to_the_same_workspace(owner: Cmdop, world: World) -> None:
+    """Pasted as it is, it registers there, under that name, and nowhere else."""
+    hostname, slug = unique("way-out"), world.acme.slug
+    world.as_("owner").post(
+        "/agent/register", json={"hostname": hostname, "os": "linux", "arch": "x86_64", "version": "0", "boot_id": "b"}
+    ).raise_for_status()
+    line = ("connect", "--detach", f"--hostname={hostname}", "-w", slug, "--yes")
+    ran = owner(*line)
+    assert ran.code == 6
+    assert f"error: another machine has the hostname {hostname}; it is offline\n" in ran.err
+    assert f"fix: cmdop {' '.join(line)} --replace\n" in ran.err
+    owner(*line, "--replace").ok()
+    second = owner.with_(CMDOP_CONFIG_DIR=str(root(owner).parent / "second"))
+    plant(second, world, "owner", slug, reach="all")
+    for given in ((f"--hostname={hostname}",), ("--hostname", hostname)):
+        ran = second("connect", "--detach", *given, "-w", slug, "--yes")
+        assert f"fix: cmdop connect --detach -w {slug} --yes --hostname {hostname}-2\n" in ran.err
+    owner("connect", "stop").ok()
+
+
 def test_a_join_token_on_the_line_is_refused_and_not_repeated(cmdop: Cmdop, world: World) -> None:
     made = world.as_("owner").post(f"/workspaces/{world.acme.slug}/join-tokens", json={"name": "image"}).json()
     ran = cmdop("connect", "--yes", "--join-token", made["secret"])
@@ -203,7 +279,7 @@ def test_the_first_stays_when_the_hostname_is_taken_and_an_offline_one_can_be_re
         assert (ran.code, ran.error["code"]) == (6, "hostname_taken")
     assert owner("connect", "status", "--json").ok().json["link"]["up"]
     owner("connect", "stop").ok()
-    assert second(*line).error["hint"] == "cmdop connect --replace"
+    assert second(*line).error["hint"] == f"cmdop {' '.join(line)} --replace"
     told = second(*line, "--replace").ok().json
     assert told["machine"]["id"] == first["machine"]["id"]
     assert owner("connect", "start", "--json").code == 4
@@ -297,10 +373,14 @@ def test_the_first_time_it_shows_what_it_means_and_asks(
     accepted = here("connect", "--hostname", hostname)
     accepted.until("[y/N]")
     accepted.type("y\r")
-    accepted.until("connected to")
+    assert "to reach one: cmdop connect MACHINE" in accepted.until("connected to")
+    second = here("connect")
+    assert second.end() == 6
+    assert "to reach one: cmdop connect MACHINE" in second.text
+    assert "error: an agent runs already on this machine" in second.text
     accepted.type("\x03")
     assert accepted.end() == 0
-    assert "stopped; this machine is offline" in accepted.text
+    assert "stopped; this machine is offline" in accepted.text.splitlines()
     assert [each["state"] for each in machines(world)] == ["offline"]
 
 

@@ -130,7 +130,7 @@ def test_stopped_it_leaves_the_terminal_to_the_shell_and_goes_on_in_the_foregrou
     eventually(lambda: modes(shown), lambda now: now == attached)
     run(shown, "\recho further-$((1+1))", "further-2")
     shown.type("exit 5\r")
-    shown.until("local>")
+    shown.until("the session on web-1 has ended\nlocal>")  # the one before fg is still on the screen
     run(shown, "echo status-$?; stty cols 100; stty -a > after; cmp before after && echo still-$((1+1))", "still-2")
     assert "status-5" in shown.text
 

@@ -121,6 +121,41 @@ def test_an_interrupt_ends_the_remote_process_group(member: Cmdop, number: signa
     until_gone(pids)
 
 
+def test_an_interrupt_at_a_terminal_is_told_on_lines_of_its_own(member: Cmdop) -> None:
+    for machines in (("web-1",), ("web-1", "web-2")):
+        terminal = member.on_terminal("connect", "exec", *machines, "--", "sh", "-c", "echo begun; exec sleep 1000")
+        terminal.until("begun")
+        terminal.type("\x03")
+        assert terminal.end() == Exit.INTERRUPTED
+        shown = terminal.text.splitlines()
+        assert "error: interrupted" in shown
+        assert not [line for line in shown if line.startswith("^C") and line != "^C"]
+
+
+INTERRUPTED_WHILE_LOADING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cmdop_cli.door":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from cmdop_cli.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_before_it_begins_says_no_more_than_that(member: Cmdop) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, "connect", "exec", "web-1", "--", "true"],
+        env=member.environ,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert ran.returncode == Exit.INTERRUPTED
+    assert [line.partition(":")[0] for line in ran.stderr.splitlines()] == ["error", "why"]
+
+
 def test_a_reader_that_leaves_ends_the_command(member: Cmdop) -> None:
     process = member.start("connect", "exec", "web-1", "--", "sh", "-c", "echo $$; exec yes")
     assert process.stdout is not None
@@ -220,6 +255,9 @@ def test_a_gate_that_is_against_it_says_so(member: Cmdop, fleet: Fleet) -> None:
     fleet.start(name, gate=GateMode.STRICT)
     ran = member("connect", "exec", name, "--json", "--", "true")
     assert (ran.code, ran.error["code"], ran.error["exit_code"]) == (Exit.REMOTE, "gate_denied", 5)
+    assert ran.error["hint"] == f"on {name}: cmdop connect permissions allow execute_command true"
+    got = member("connect", "get", f"{name}:notes.txt", "-")
+    assert f"\nfix: on {name}: cmdop connect permissions allow read_file " in got.err
 
 
 def test_waiting_for_a_person_at_the_machine_is_said_at_once(member: Cmdop, fleet: Fleet) -> None:
@@ -228,6 +266,7 @@ def test_waiting_for_a_person_at_the_machine_is_said_at_once(member: Cmdop, flee
     line = ("connect", "exec", name, "--timeout", "1s")
     refused = member(*line, "--json", "--", "touch", mark)
     assert (refused.code, refused.error["code"]) == (Exit.REMOTE, "approval_unavailable")
+    assert refused.error["hint"] == f"on {name}: cmdop connect approvals"
 
     async def approve() -> int:
         async with LocalAgent(fleet[name].directory.parent) as person:

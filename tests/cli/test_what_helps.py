@@ -33,6 +33,8 @@ MISSPELT = (
     ("connect observe webb-1", Exit.NOT_FOUND, "connect observe web-1"),
     ("connect get webb-1:a/b.txt c.txt", Exit.NOT_FOUND, "connect get web-1:a/b.txt c.txt"),
     ("connect rename webb-1 a", Exit.NOT_FOUND, "connect rename web-1 a"),
+    ("connect sessions --machine webb-1", Exit.NOT_FOUND, "connect sessions --machine web-1"),
+    ("connect workspace move webb-1 --to globex", Exit.NOT_FOUND, "connect workspace move web-1 --to globex"),
     ("connect remove webb-1 --yes", Exit.NOT_FOUND, "connect show web-1"),  # a yes is for what was named
 )
 
@@ -64,6 +66,23 @@ def test_a_session_is_sought_on_the_machine_that_was_probably_meant(owner: Cmdop
     ran = owner.here("connect", "end", "wbe-1")
     assert ran.code == Exit.NOT_FOUND
     assert "fix: cmdop connect end web-1\n" in ran.err
+
+
+def test_a_session_that_is_not_there_leads_to_the_list_of_them(owner: Cmdop) -> None:
+    ran = owner.here("connect", "end", "ses_00000000000000000000", "--yes")
+    assert ran.code == Exit.NOT_FOUND
+    assert ran.err.startswith("error: no such session: ses_00000000000000000000\n")
+    assert "\nfix: cmdop connect sessions\n" in ran.err
+
+
+def test_tags_are_shown_as_they_are_typed(owner: Cmdop) -> None:
+    owner.here("connect", "tag", "web-1", "env:prod", "team:ops").ok()
+    terminal = owner.on_terminal("connect", "list", "--tag", "env:prod")
+    try:
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
+    assert "env:prod, team:ops" in terminal.text
 
 
 def test_a_name_like_no_other_leads_to_the_list(owner: Cmdop) -> None:

@@ -124,6 +124,8 @@ def test_sessions_of_nobody(world: World) -> None:
         await client.machines.register("web-1")
         assert await client.terminal.get_active_session("web-1") is None
         assert await client.terminal.list_sessions("web-1").all() == []
+        assert await client.terminal.list_sessions("web-1") == []
+        assert [each.hostname for each in await client.machines.list()] == ["web-1"]
         assert await client.sessions.list(active=True).all() == []
         for unknown in ("web-9", make_id("machine")):
             with pytest.raises(NotFound):

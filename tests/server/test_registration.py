@@ -90,7 +90,13 @@ def test_what_is_no_host_name_is_invalid(standing: World, hostname: str) -> None
 
 def test_unknown_fields_and_wrong_kinds_are_invalid(world: World) -> None:
     owner = world.as_("owner")
-    for body in [{}, {"hostname": 3}, {"hostname": "a", "workspace": "x"}, {"hostname": "a", "replace": "yes"}]:
+    for body in [
+        {},
+        {"hostname": 3},
+        {"hostname": "a", "workspace_id": "x"},
+        {"hostname": "a", "workspace": "x"},
+        {"hostname": "a", "replace": "yes"},
+    ]:
         assert owner.post("/agent/register", json=body).status_code == 422
 
 
@@ -132,6 +138,23 @@ def test_the_same_machine_comes_back_with_another_credential(world: World) -> No
     assert fleet(world, "admitted", credential=again["credential"]) == first["machine"]["id"]
     assert events(world)[-1]["action"] == "machine.reregistered"
     assert code(ask_to_register(key, "web-2", credential=first["credential"])) == "hostname_taken"
+
+
+def test_a_copied_disk_puts_no_machine_out_that_is_online(world: World) -> None:
+    """The one that is there keeps name and credential; a copy under another hostname is another machine (D-5)."""
+    key = fleet_key(world)
+    first = register(key, "web-1", **HOST)
+    machine, copied = first["machine"]["id"], first["credential"]
+    fleet(world, "heard_ago", machine=machine, seconds=1)
+    same_name = ask_to_register(key, "web-1", **{**HOST, "boot_id": "another"}, credential=copied, replace=True)
+    assert (same_name.status_code, code(same_name)) == (409, "hostname_taken")
+    other = register(key, "web-2", **{**HOST, "boot_id": "another"}, credential=copied, replace=True)
+    assert other["machine"]["id"] != machine
+    on_one_host = register(key, "web-3", **HOST, credential=copied, replace=True)
+    assert on_one_host["machine"]["id"] not in (machine, other["machine"]["id"])
+    assert fleet(world, "admitted", credential=copied) == machine
+    # killed a moment ago, and not yet known to be offline: it is still itself
+    assert register(key, "web-1", **HOST, credential=copied, replace=True)["machine"]["id"] == machine
 
 
 def test_a_machine_that_has_taken_its_defaults_is_not_given_them_again(world: World) -> None:

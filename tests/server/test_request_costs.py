@@ -166,7 +166,7 @@ def test_who_waited_as_told_may_ask_again_and_who_left_is_forgotten(
 ) -> None:
     from limits import parse
 
-    from cmdop_server.api.limits import Windows
+    from cmdop_server.rates import Windows
 
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)

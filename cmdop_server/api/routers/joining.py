@@ -53,6 +53,7 @@ def register_machine(request: HttpRequest, body: NewMachine) -> RegisteredMachin
         previous=body.credential,
         replace=body.replace,
         accept_bypass=body.accept_bypass,
+        meant=body.workspace,
     )
     return shown_registered(actor, made, relay_url(AGENT_PATH), timezone.now())
 

@@ -125,7 +125,8 @@ class NewMachine(Body):
     """A host that registers, with what it says of itself.
 
     ``credential`` is the one it holds from before, ``replace`` takes the hostname of a machine that is offline,
-    ``accept_bypass`` says that somebody at the machine agreed to a gate that lets everything through.
+    ``accept_bypass`` says that somebody at the machine agreed to a gate that lets everything through. ``workspace`` is
+    the one that is meant, by id or slug: the credential, or the join token, must be of that one.
     """
 
     hostname: HostnameText
@@ -138,6 +139,7 @@ class NewMachine(Body):
     join_token: SecretText | None = None
     replace: StrictBool = False
     accept_bypass: StrictBool = False
+    workspace: BodyText | None = None
 
     def host(self) -> Host:
         """Return what the service takes."""
