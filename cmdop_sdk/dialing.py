@@ -24,13 +24,14 @@ from cmdop_sdk.errors import (
     InvalidRequest,
     LocalCode,
     PermissionDenied,
+    RateLimited,
     ServiceUnavailable,
     TimedOut,
     UnexpectedAnswer,
     Unreachable,
     WrongOrigin,
 )
-from cmdop_sdk.network import proxy_for, unreachable
+from cmdop_sdk.network import proxy_for, retry_after, unreachable
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.trust import ssl_context
 from cmdop_wire.frames import LIMITS, PROTOCOL
@@ -39,6 +40,7 @@ CLIENT_PATH = "/relay/client"
 ELSEWHERE = 421  # RFC 9110 §15.5.20, misdirected: the relay has another address
 RETRIES = 4  # after the first try, of a connection over which nothing was asked for yet
 BACKOFF_BASE, BACKOFF_CAP = 0.25, 4.0  # seconds; full jitter over a doubling bound
+LONGEST_WAIT = 20.0  # seconds that a relay may ask to be waited for
 CLOSING = 2.0  # seconds that a peer has to answer a close
 
 # The library's debug log would show the header with the credential.
@@ -127,10 +129,11 @@ class Dialer:
             try:
                 connection, shown = await self._accepted(purpose, on_message, on_lost)
             except CMDOPError as failure:
-                if number == left or not failure.transient:
+                asked = failure.details.get("retry_after", 0.0)
+                if number == left or not failure.transient or asked > LONGEST_WAIT:
                     raise
                 bound = min(BACKOFF_CAP, BACKOFF_BASE * 2**number)
-                await asyncio.sleep(random.uniform(0, bound))  # noqa: S311 - spreads load
+                await asyncio.sleep(asked + random.uniform(0, bound))  # noqa: S311 - spreads load
             else:
                 break
         try:
@@ -238,7 +241,13 @@ def _refused(refused: websocket.InvalidStatus, origin: str) -> CMDOPError:
     if status == 403:
         return PermissionDenied(reason or "the server does not let this stream be opened", http_status=status)
     if status == 429 or status >= 500:
-        return ServiceUnavailable(reason or f"the relay at {origin} answered {status}", http_status=status)
+        family = RateLimited if status == 429 else ServiceUnavailable
+        wait = retry_after(refused.response.headers.get("Retry-After"))
+        return family(
+            reason or f"the relay at {origin} answered {status}",
+            http_status=status,
+            details={} if wait is None else {"retry_after": wait},
+        )
     if 300 <= status < 400:
         there = urljoin(origin, refused.response.headers.get("Location", ""))
         return UnexpectedAnswer(

@@ -1,7 +1,5 @@
 """From bytes, statuses and httpx's errors to values and exceptions: the one translation."""
 
-import time
-from email.utils import parsedate_to_datetime
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -9,7 +7,7 @@ import msgspec
 
 from cmdop_sdk.auth import Secret
 from cmdop_sdk.errors import CMDOPError, LocalCode, TimedOut, UnexpectedAnswer, Unreachable, UntrustedServer, error_from
-from cmdop_sdk.network import unreachable
+from cmdop_sdk.network import retry_after, unreachable
 from cmdop_sdk.transport.lean import httpx
 
 T = TypeVar("T")
@@ -29,7 +27,7 @@ def refused(response: httpx.Response) -> CMDOPError:
         response.status_code,
         _loose_json(response),
         response.headers.get("X-Request-Id"),
-        retry_after=_retry_after(response.headers.get("Retry-After")),
+        retry_after=retry_after(response.headers.get("Retry-After")),
     )
 
 
@@ -95,18 +93,6 @@ def redirected(origin: str, response: httpx.Response) -> UnexpectedAnswer:
         http_status=response.status_code,
         request_id=response.headers.get("X-Request-Id"),
     )
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for, in either of its forms (RFC 9110 §10.2.3)."""
-    if not value:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
 
 
 def _origin_of(response: httpx.Response) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+from time import monotonic
 
 import pytest
 
@@ -13,6 +14,7 @@ from cmdop_sdk.errors import (
     InvalidRequest,
     NotFound,
     PermissionDenied,
+    RateLimited,
     ServiceUnavailable,
     SessionConflict,
     StreamClosed,
@@ -136,7 +138,7 @@ def test_every_reason_of_the_protocol_has_a_sentence_and_no_other_has() -> None:
         (403, PermissionDenied),
         (404, UnexpectedAnswer),
         (426, UnexpectedAnswer),
-        (429, ServiceUnavailable),
+        (429, RateLimited),
         (500, ServiceUnavailable),
         (503, ServiceUnavailable),
     ],
@@ -163,6 +165,26 @@ def test_a_relay_that_is_starting_is_tried_again() -> None:
             relay.answers = [(503, {})]
             async with Stream(relay.dialer(), COMMAND) as stream:
                 assert await output_of(stream) == b""
+
+    run(test)
+
+
+def test_a_relay_that_names_a_time_is_tried_again_after_it_and_not_at_all_when_that_is_long() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.open()
+        await peer.word(Kind.EXIT, status=0)
+
+    async def test() -> None:
+        async with relaying(script) as relay:
+            relay.answers, begun = [(429, {"Retry-After": "1"})], monotonic()
+            async with Stream(relay.dialer(), COMMAND) as stream:
+                assert await output_of(stream) == b""
+            assert 1.0 <= monotonic() - begun < 10
+            relay.answers = [(429, {"Retry-After": "3600"})]
+            with pytest.raises(RateLimited) as refused:
+                await Stream(relay.dialer(), COMMAND).__aenter__()
+            assert refused.value.details["retry_after"] == 3600
+            assert len(relay.requests) == 3
 
     run(test)
 
