@@ -473,12 +473,17 @@ with asyncio.Runner(loop_factory=loops.fast() if sys.argv[1] == "fast" else None
 """
 
 
+def _without_the_c_library_s(word: str) -> str:
+    """Return a mask of signals without 32 and 33, which nobody but the C library can set: make leaves them ignored."""
+    return f"{int(word, 16) & ~(0b11 << 31):016x}" if len(word) == 16 else word
+
+
 @pytest.mark.parametrize("loop", ["fast", "own"])
 def test_children_inherit_no_ignored_or_blocked_signal_and_no_descriptor(loop: str) -> None:
     told = subprocess.run(
         [sys.executable, "-c", IGNORING, loop], capture_output=True, text=True, check=False, timeout=30
     )
-    held = [line.split() for line in told.stdout.splitlines()]
+    held = [[_without_the_c_library_s(word) for word in line.split()] for line in told.stdout.splitlines()]
     nothing = ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
     # A shell on a terminal keeps the script's own descriptors above 9.
     assert [[word for word in words if word != "10"] for words in held] == [[*nothing, "0", "1", "2"]] * 2, told
