@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cmdop_agent.environment import Account
 
 _OWN: set[int] = set()  # children that were not released yet
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_CHILD_SUBREAPER, _PR_SET_DUMPABLE = 36, 4
 IS_LINUX: bool = sys.platform == "linux"  # other systems have another way for each of the uses below
 
 
@@ -135,6 +135,16 @@ def adopt_orphans() -> None:
     if IS_LINUX:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         _ADOPTING.set()
+
+
+def keep_to_ourselves() -> None:
+    """Let no process of the same user look into this one: not at its memory, nor the environment it began with (Linux).
+
+    A key that somebody had in the environment of ``cmdop connect`` is nobody's business who runs a command here. Root
+    still can, and so can whoever may read the agent's files; docs/security.md tells.
+    """
+    if IS_LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def ignore_for_ourselves_only() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from cmdop_agent import verbs
 from cmdop_agent.admission import Admission
 from cmdop_agent.channels import Channels
-from cmdop_agent.children import adopt_orphans, ignore_for_ourselves_only, sweep
+from cmdop_agent.children import adopt_orphans, ignore_for_ourselves_only, keep_to_ourselves, sweep
 from cmdop_agent.control import Control
 from cmdop_agent.environment import Account
 from cmdop_agent.link import Link, LinkState
@@ -223,6 +223,7 @@ async def serve(agent: Agent) -> None:
     loop = asyncio.get_running_loop()
     adopt_orphans()
     ignore_for_ourselves_only()
+    keep_to_ourselves()
     # With a handler of ours they are back to normal in every child, also where we were started with them ignored.
     for number in ENDING:
         loop.add_signal_handler(number, agent.end_by, number)

@@ -445,7 +445,7 @@ def test_who_descends_from_whom() -> None:
 
 
 IGNORING = """
-import asyncio, os, signal, sys
+import asyncio, ctypes, os, signal, sys
 from cmdop_agent.daemon import serve
 from cmdop_cli import loops
 from cmdop_wire.vocab import GateMode
@@ -465,6 +465,8 @@ async def whole():
             call = there.call(kind, argv=["sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/self/status; ls /proc/$$/fd"])
             await call.ended()
             print(*call.text.split())
+        if sys.argv[2:]:
+            print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))  # PR_GET_DUMPABLE
         os.kill(os.getpid(), signal.SIGUSR1)  # still ignored by the agent itself
         os.kill(os.getpid(), signal.SIGTERM)
         await serving
@@ -487,6 +489,14 @@ def test_children_inherit_no_ignored_or_blocked_signal_and_no_descriptor(loop: s
     nothing = ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
     # A shell on a terminal keeps the script's own descriptors above 9.
     assert [[word for word in words if word != "10"] for words in held] == [[*nothing, "0", "1", "2"]] * 2, told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can")
+def test_nobody_of_the_same_user_looks_into_the_agent() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", IGNORING, "fast", "dumpable"], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert told.stdout.splitlines()[-1] == "0", told
 
 
 ADOPTING = """
