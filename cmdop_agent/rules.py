@@ -207,7 +207,10 @@ def _check(rule: Rule) -> None:
         if rule.match not in EVERYTHING:
             raise ValueError("a session has nothing to match")
     elif rule.operation is GateOperation.EXECUTE_COMMAND:
-        words = shlex.split(rule.match)  # ValueError for an open quotation
+        try:
+            words = shlex.split(rule.match)
+        except ValueError:
+            raise ValueError("the pattern of a command has a quotation mark or backslash without its end") from None
         if (rule.match and not words) or REST in words[:-1]:
             raise ValueError("a command's pattern is words, and ** stands at its end only")
         if rule.is_allow and words and words[0] in (ONE, REST):

@@ -681,6 +681,9 @@ def test_without_an_agent_the_gate_can_be_read_and_not_moved(owner: Cmdop, world
     assert owner("connect", "permissions", "list").code == 3
     up(owner, world, unique("still"))
     owner("connect", "permissions", "allow", "session").ok()
+    ran = owner("connect", "permissions", "allow", "execute_command", "git 'status")
+    assert ran.code == 2
+    assert "error: the pattern of a command has a quotation mark or backslash without its end\n" in ran.err
     owner("connect", "stop").ok()
     assert owner("connect", "permissions", "list").ok().out == "allow\tsession\t\t\n"
     ran = owner("connect", "permissions", "mode", "strict", "--json")
