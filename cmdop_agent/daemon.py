@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from cmdop_agent import verbs
@@ -206,7 +207,8 @@ class Agent:
             log.error("the registration could not be kept: %s", error)
 
     def _lost(self, state: LinkState) -> None:
-        self._say(f"no link: {state.last_problem}")
+        again = "" if state.next_attempt is None else f"; next attempt in {state.next_attempt - monotonic():.0f} s"
+        self._say(f"no link: {state.last_problem}" + ("" if state.is_refused else again))
         if state.is_refused:
             self._say("trying again in an hour; to register anew: cmdop connect --replace")
 

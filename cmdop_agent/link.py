@@ -134,7 +134,6 @@ class Link:
             if self._wake.is_set() or self._is_stopping:
                 pause = 0.0  # we left by ourselves
             else:
-                log.info("no link: %s; next attempt in %.0f s", self.state.last_problem, pause)
                 self._on_lost(self.state)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
