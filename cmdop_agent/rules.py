@@ -19,6 +19,7 @@ from cmdop_wire.vocab import GateOperation, GateVerdict
 REST = "**"  # at the end of a command's pattern: any further words; in a path: any further folders
 ONE = "*"  # in a command's pattern: exactly one word, for an allow one that is no option
 EVERYTHING = frozenset({"", ONE, REST, "open"})  # what a session's rule may have to match
+_LONGEST_NAME = 1024  # characters; no system has a file that is called longer, in whatever spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +130,14 @@ def _words(match: str) -> tuple[str, ...]:
     return tuple(shlex.split(match))
 
 
-@lru_cache(maxsize=4096)
 def folded(text: str) -> str:
     """Return what does not tell apart what some systems do not: upper and lower case, two ways to write an accent."""
-    return text if text.isascii() and text.islower() else _folded(text)
+    if text.isascii():
+        return text.lower()
+    return text if len(text) > _LONGEST_NAME else _folded(text)
 
 
+@lru_cache(maxsize=1024)
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
