@@ -169,6 +169,7 @@ def decide(request: Request, mode: GateMode, rules: Iterable[Rule], own_director
     if because is not None:
         return Decision(GateVerdict.DENY, f"never allowed: {because}", "floor")
     rules = list(rules)
+    request = replace(request, resolved={})  # links may have moved since it was decided on before
     met = [rule for rule in rules if rule.meets(request)]
     within = [] if all(rule.is_allow for rule in rules) else _within(request)
     for verdict in (GateVerdict.DENY, GateVerdict.ASK, GateVerdict.ALLOW):
