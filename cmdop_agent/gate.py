@@ -1,4 +1,4 @@
-"""The gate: whether this machine lets a remote operation happen (D-25). Pure; the file is ``permissions.py``'s.
+"""The gate: whether this machine lets a remote operation happen (D-25). No state; the file is ``permissions.py``'s.
 
 Order: floor → deny → ask → allow → mode. What the floor holds and what counts as dangerous is data below, and printed
 into docs/permissions.md. With children under the agent's own user the gate is a guard rail, not a boundary.
@@ -169,6 +169,7 @@ def decide(request: Request, mode: GateMode, rules: Iterable[Rule], own_director
     if because is not None:
         return Decision(GateVerdict.DENY, f"never allowed: {because}", "floor")
     rules = list(rules)
+    request = replace(request, resolved={})  # links may have moved since it was decided on before
     met = [rule for rule in rules if rule.meets(request)]
     within = [] if all(rule.is_allow for rule in rules) else _within(request)
     for verdict in (GateVerdict.DENY, GateVerdict.ASK, GateVerdict.ALLOW):

@@ -169,7 +169,7 @@ class Link:
                 await self._channels.outbox.flushed()
                 await (socket.wait_closed() if is_answered else socket.close(code))
         except (TimeoutError, websockets.ConnectionClosed):
-            socket.transport.abort()
+            socket.abort()
         finally:
             self._leaving = None
 

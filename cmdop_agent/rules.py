@@ -11,7 +11,7 @@ import posixpath
 import shlex
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from cmdop_wire.vocab import GateOperation, GateVerdict
@@ -19,6 +19,7 @@ from cmdop_wire.vocab import GateOperation, GateVerdict
 REST = "**"  # at the end of a command's pattern: any further words; in a path: any further folders
 ONE = "*"  # in a command's pattern: exactly one word, for an allow one that is no option
 EVERYTHING = frozenset({"", ONE, REST, "open"})  # what a session's rule may have to match
+_LONGEST_NAME = 1024  # characters; no system has a file that is called longer, in whatever spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Request:
     """One remote operation: the words of a command, or the real path of a file (links resolved).
 
     ``cwd`` is where the caller wants a command to run, empty for the home folder; ``home`` is what ``~`` means.
-    ``program`` is the file that the first word would run, links resolved, where that can be told.
+    ``program`` is the file that the first word would run, links resolved, where that can be told. ``resolved`` is what
+    rules found out about their own links: looked at once for all that is asked in one decision.
     """
 
     operation: GateOperation
@@ -35,6 +37,13 @@ class Request:
     cwd: str = ""
     home: str = ""
     program: str = ""
+    resolved: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def real(self, path: str) -> str:
+        """Return ``path`` with its links resolved, as they were when this decision first asked."""
+        if path not in self.resolved:
+            self.resolved[path] = os.path.realpath(path)
+        return self.resolved[path]
 
     def __str__(self) -> str:
         if self.operation is GateOperation.SESSION:
@@ -74,18 +83,20 @@ class Rule:
         if self.operation is GateOperation.SESSION:
             return True
         if self.operation is not GateOperation.EXECUTE_COMMAND:
-            return not self.match or self._is_path_met(self.match, request.path, request.home)
+            return not self.match or self._is_path_met(self.match, request.path, request)
         return (not self.match or self._are_words_met(_words(self.match), request)) and self._is_there(request)
 
     def _is_there(self, request: Request) -> bool:
         if not self.cwd:
             return not self.is_allow or not self.match or not request.cwd
-        return self._is_path_met(self.cwd, request.cwd or request.home, request.home)
+        return self._is_path_met(self.cwd, request.cwd or request.home, request)
 
-    def _is_path_met(self, pattern: str, path: str, home: str) -> bool:
+    def _is_path_met(self, pattern: str, path: str, request: Request) -> bool:
         if self.is_allow:
-            return path_meets(pattern, path, home)
-        return path_meets(pattern, path, home, widely=True) or path_meets(_real(pattern, home), path, widely=True)
+            return path_meets(pattern, path, request.home)
+        return path_meets(pattern, path, request.home, widely=True) or path_meets(
+            _real(pattern, request), path, widely=True
+        )
 
     def _are_words_met(self, pattern: Sequence[str], request: Request) -> bool:
         argv: Sequence[str] = request.argv
@@ -115,7 +126,7 @@ def _is_program(wanted: str, request: Request) -> bool:
         return False
     folder = request.cwd or request.home or "/"
     meant = posixpath.join(folder, wanted)
-    meanings = {_tidy(meant), os.path.realpath(meant)}
+    meanings = {_tidy(meant), request.real(meant)}
     spellings = {_tidy(posixpath.join(folder, word)) if "/" in word else "", request.program} - {""}
     return not {folded(each) for each in meanings}.isdisjoint(folded(each) for each in spellings)
 
@@ -129,21 +140,23 @@ def _words(match: str) -> tuple[str, ...]:
     return tuple(shlex.split(match))
 
 
-@lru_cache(maxsize=4096)
 def folded(text: str) -> str:
     """Return what does not tell apart what some systems do not: upper and lower case, two ways to write an accent."""
-    return text if text.isascii() and text.islower() else _folded(text)
+    if text.isascii():
+        return text.lower()
+    return text if len(text) > _LONGEST_NAME else _folded(text)
 
 
+@lru_cache(maxsize=1024)
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
-def _real(pattern: str, home: str) -> str:
+def _real(pattern: str, request: Request) -> str:
     """Return the pattern with the links resolved in what comes before its first ``*``."""
-    parts = _expanded(pattern, home)
+    parts = _expanded(pattern, request.home)
     plain = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    there = os.path.realpath("/" + "/".join(parts[:plain]))
+    there = request.real("/" + "/".join(parts[:plain]))
     return "/".join([glob.escape(there), *parts[plain:]])
 
 

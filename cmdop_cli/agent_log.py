@@ -42,7 +42,7 @@ def printed(call: "Call", path: Path, count: int, *, follow: bool) -> None:
 
 
 def _print(call: "Call", lines: list[str], *, is_last: bool) -> None:
-    from cmdop_cli.output import encoded
+    from cmdop_cli.results import encoded
 
     if call.output.form == "json" and is_last:
         call.output.write(encoded({"schema": "cmdop.log.v1", "items": [{"line": line} for line in lines]}) + "\n")

@@ -6,14 +6,13 @@ its parser is private and never imported.
 
 import inspect
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from cmdop_cli import command_pages, complaints, help_pages
-from cmdop_cli.catalog import CATALOG, PROGRAM, ROOT, Foreign, Noun, Row
+from cmdop_cli.catalog import CATALOG, PROGRAM, ROOT, Foreign, Noun, Row, load
 from cmdop_cli.context import Call, Ctx
 from cmdop_cli.declare import declared
 from cmdop_cli.failures import usage
@@ -297,13 +296,6 @@ def made(name: str, entry: Row) -> "Command | Group | ForeignCommand":
     if not isinstance(command, Command):
         raise TypeError(f"{entry.target} did not become a command")
     return command
-
-
-def load(target: str) -> Callable[..., Any]:
-    """Return the function that ``module:function`` names below ``cmdop_cli.commands``."""
-    module, _, function = target.partition(":")
-    found: Callable[..., Any] = getattr(import_module(f"cmdop_cli.commands.{module}"), function)
-    return found
 
 
 def root() -> Group:

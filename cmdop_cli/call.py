@@ -15,8 +15,9 @@ from cmdop_cli.declare import Declared
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.local import Local
 from cmdop_cli.options import OUTPUTS, Given, Options, wants_json
-from cmdop_cli.output import Output, encoded
+from cmdop_cli.output import Output
 from cmdop_cli.resolver import Resolution, Source, resolve
+from cmdop_cli.results import encoded
 from cmdop_cli.safe_text import safe
 from cmdop_cli.state import Identity, Place, State
 from cmdop_sdk.errors import LocalStateError

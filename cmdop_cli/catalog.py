@@ -1,11 +1,14 @@
 """Every command by name, with its sentence and the function behind it: what the command line has to offer.
 
-Data only. Help of a noun, completion and suggestions read it without importing a command; a test compares each
-sentence with the function's own.
+Data, and the one way from it to a function. Help of a noun, completion and suggestions read it without importing a
+command; a test compares each sentence with the function's own.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Verb(NamedTuple):
@@ -203,6 +206,15 @@ ROOT = Noun(
     examples=("cmdop login", "cmdop workspace use acme", "cmdop connect exec web-1 -- uptime"),
     more="Help on a command: cmdop COMMAND --help. Topics: cmdop help --help.",
 )
+
+
+def load(target: str) -> "Callable[..., Any]":
+    """Return the function that ``module:function`` names below ``cmdop_cli.commands``."""
+    from importlib import import_module
+
+    module, _, function = target.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"cmdop_cli.commands.{module}"), function)
+    return found
 
 
 def row(words: tuple[str, ...]) -> Row | None:

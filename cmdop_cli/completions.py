@@ -128,9 +128,9 @@ def _profiles(call: "Call") -> Iterator[Candidate]:
 
 
 def _machines(call: "Call") -> Iterator[Candidate]:
-    from cmdop_cli import machine_names
+    from cmdop_cli import machine_list
 
-    return ((name, "") for name in machine_names.kept(call))
+    return ((name, "") for name in machine_list.kept(call))
 
 
 def _settings(_: "Call") -> Iterator[Candidate]:

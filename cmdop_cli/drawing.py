@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cmdop_cli.folding import broken
-from cmdop_cli.output import pick
-from cmdop_cli.results import Column
+from cmdop_cli.results import Column, pick
 from cmdop_cli.safe_text import safe, width
 
 _GAP = "  "

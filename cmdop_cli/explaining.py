@@ -82,8 +82,7 @@ def in_workspace(line: str, ref: str) -> str:
 
 def _acts_in_a_workspace(line: str) -> bool:
     """Tell whether ``line`` is one command of ours, and one whose own declaration says that it needs a workspace."""
-    from cmdop_cli.app import load
-    from cmdop_cli.catalog import Verb, row
+    from cmdop_cli.catalog import Verb, load, row
     from cmdop_cli.declare import declared
 
     program, *words = line.partition(" -- ")[0].split() or [""]

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from cmdop_cli.descriptors import Sink
 from cmdop_cli.executing import CAPTURED, Work, record
 from cmdop_cli.failures import Failure, explained
-from cmdop_cli.output import encoded, plain
-from cmdop_cli.results import Column, Listing, Status
+from cmdop_cli.results import Column, Listing, Status, encoded, plain
 from cmdop_cli.safe_text import safe, width
 from cmdop_sdk.dialing import Dialer
 from cmdop_sdk.errors import AuthenticationError, CMDOPError, TimedOut, Unreachable

@@ -1,7 +1,7 @@
 """Which machine a person means: by id, exact hostname or exact name; at a terminal also by how one of them begins.
 
 Exact names are the server's to understand. Only when it knows none is the list asked for, always anew, so that a name
-which became ambiguous a minute ago leads to no wrong machine. What was listed is kept for completion.
+which became ambiguous a minute ago leads to no wrong machine.
 """
 
 import sys
@@ -14,15 +14,11 @@ from cmdop_wire.vocab import ErrorCode, MachineState
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
-    from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.errors import NotFound
     from cmdop_sdk.machine_models import Machine
-    from cmdop_sdk.resources.base import Listing
 
 T = TypeVar("T")
 SHORTEST = 2  # characters of a beginning that is understood
-KEPT = 2000  # machines that are kept for completion
-FILE = "machines.json"
 
 
 def understood(call: "Call", ref: str, act: Callable[[str], T]) -> T:
@@ -49,9 +45,9 @@ def at_terminal() -> bool:
 
 
 def _beginning(call: "Call", ref: str, unknown: "NotFound") -> "Machine":
-    from cmdop_cli import unreached
+    from cmdop_cli import machine_list, unreached
 
-    machines, prefix = listed(call), ref.casefold()
+    machines, prefix = machine_list.listed(call), ref.casefold()
     if any(prefix in unreached.names_of(each) for each in machines):
         raise unknown  # the machine is there; something else was not found
     found = [each for each in machines if any(name.startswith(prefix) for name in unreached.names_of(each)[1:])]
@@ -77,23 +73,14 @@ def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
     return Failure(ErrorCode.NOT_FOUND, sentence, hint=f"cmdop {path} {near}")
 
 
-def listed(call: "Call") -> "list[Machine]":
-    """Return every machine of the workspace, and keep their names for completion."""
-
-    async def ask(client: "AsyncCMDOPClient") -> "list[Machine]":
-        found: Listing[Machine] = client.machines.list()
-        return await found.all()
-
-    machines = call.ask(ask)
-    keep(call, machines)
-    return machines
-
-
 def chosen(call: "Call", what: str, *, busy: bool = False) -> str:
     """Return the id of a machine that the person picks, among those online, or with a session (``busy``)."""
+    from cmdop_cli import machine_list
+
     if not (at_terminal() and asking.is_possible(call)):
         raise usage("which machine?", hint=f"{call.line} MACHINE")
-    machines = [each for each in listed(call) if each.state == MachineState.ONLINE and (each.session or not busy)]
+    online = [each for each in machine_list.listed(call) if each.state == MachineState.ONLINE]
+    machines = [each for each in online if each.session or not busy]
     if not machines:
         found = "no machine has an active session" if busy else "no machine is online"
         raise Failure(ErrorCode.NOT_FOUND, f"{found} in {call.workspace().label}", hint="cmdop connect list")
@@ -111,42 +98,3 @@ def tags_of(words: Sequence[str]) -> dict[str, str]:
         if tags.setdefault(key, value) != value:
             raise usage(f"the tag {key} is given twice with different values")
     return tags
-
-
-# -- kept for completion -------------------------------------------------------------------------------------------
-
-
-def keep(call: "Call", machines: "Sequence[Machine]") -> None:
-    """Keep names for completion, by identity and workspace; that it cannot be written is no failure."""
-    path = _kept_in(call)
-    if path is None:
-        return
-    from cmdop_sdk import documents
-    from cmdop_sdk.errors import LocalStateError
-
-    items = [{"hostname": each.hostname, "name": each.name} for each in machines[:KEPT]]
-    try:
-        with call.local.file(path).locked(wait=0) as file:
-            file.write(documents.to_json({"schema": documents.SCHEMA, "items": items}))
-    except (Failure, LocalStateError):
-        return
-
-
-def kept(call: "Call") -> list[str]:
-    """Return the names that were listed last; nothing where none are kept."""
-    path = _kept_in(call)
-    content = None if path is None else call.local.file(path).read()
-    if path is None or content is None:
-        return []
-    from cmdop_sdk import documents
-
-    items = documents.parse_json(call.local.root / path, content).get("items")
-    found = [each for each in items if isinstance(each, dict)] if isinstance(items, list) else []
-    return list(dict.fromkeys(str(each.get(name, "")) for name in ("name", "hostname") for each in found))
-
-
-def _kept_in(call: "Call") -> str | None:
-    identity, place = call.identity, call.resolution.workspace
-    if identity is None or place is None or place.id is None:
-        return None
-    return f"accounts/{identity.key}/{place.id}/{FILE}"

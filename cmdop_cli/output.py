@@ -4,7 +4,6 @@ stdout carries data, stderr everything else. Text from servers, machines and mem
 either (D-24); JSON stays exact and is ASCII, so a terminal sees no control byte of it.
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,47 +11,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cmdop_cli.failures import Code, Failure, usage
-from cmdop_cli.results import Column, Listing, Record, Result, Secret, Text
+from cmdop_cli.results import Column, Listing, Record, Result, Secret, Text, encoded, pick, plain
 from cmdop_cli.safe_text import safe
 
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
 _NARROW = 40  # characters that are never folded, and are written without asking how wide the terminal is
-
-
-def plain(value: "Any") -> "Any":
-    """Return ``value`` as JSON knows it: structs and dataclasses as objects, moments in UTC, enums as words."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if hasattr(value, "__struct_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if hasattr(value, "isoformat"):
-        from cmdop_cli.times import iso
-
-        return iso(value) if hasattr(value, "hour") else value.isoformat()
-    return str(value)
-
-
-def pick(item: "Mapping[str, Any]", name: str) -> "Any":
-    """Return the field ``name`` of a plain object; dots descend; what is not there is ``None``."""
-    found: Any = item
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
-
-
-def encoded(document: "Mapping[str, Any]", *, indent: int | None = 2) -> str:
-    """Return ``document`` from the JSON encoder, in ASCII: exact, and no terminal or encoding can stumble over it."""
-    return json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False)
 
 
 class Output:

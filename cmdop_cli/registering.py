@@ -1,15 +1,13 @@
 """How this machine gets into a workspace: asking, refusing to guess, registering, keeping the credential (D-21)."""
 
-import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cmdop_cli import agent, asking, environment
-from cmdop_cli.failures import Code, Failure, usage
-from cmdop_cli.resolver import Source, unexpected
+from cmdop_cli import agent, environment, joining
+from cmdop_cli.failures import Code, Failure
+from cmdop_cli.resolver import Source
 from cmdop_cli.state import Place
 from cmdop_sdk.origin import is_loopback
 from cmdop_wire.vocab import Action, ErrorCode, GateMode, Role
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from cmdop_sdk.client import AsyncCMDOPClient
     from cmdop_sdk.machine_models import RegisteredMachine
 
-_CONNECT = "cmdop connect"
 SHOWN = 5  # people who are named; more are counted
 NAMED = frozenset({Source.FLAG, Source.ENVIRONMENT, Source.KEY})  # not a binding: a machine is no directory
 
@@ -57,14 +54,14 @@ def settled(call: "Call", wanted: Wanted) -> "Registration | Planned":
     if known is not None and not wanted.replace:
         check_same(call, known, wanted)
         return known
-    token = None if wanted.join_token is None else _token_at(call, wanted.join_token)
+    token = None if wanted.join_token is None else joining.token_at(call, wanted.join_token)
     place = _place(call, known) if token is None else None
-    meant = None if token is None else _meant(call)
+    meant = None if token is None else joining.workspace_meant(call)
     facts = _facts(wanted, known)
     _confirm(call, place, facts, wanted)
     if call.is_dry_run:
         return Planned(facts.hostname, place)
-    with _refused(call, meant):
+    with joining.leading_on(call, meant):
         fresh = _registered(call, place, facts, wanted, known, token, meant)
     RegistrationFile(agent.folder(call)).write(fresh)
     call.note(f"registered {fresh.hostname} as {fresh.name} in workspace {fresh.workspace_slug}")
@@ -116,70 +113,6 @@ def _place(call: "Call", known: "Registration | None") -> Place:
             hint=f"{call.line} --workspace {place.label}" + ("" if call.options.yes else " --yes"),
         )
     return place
-
-
-def _token_at(call: "Call", source: str) -> str:
-    """Return the text of the join token; on the line it would stay in the shell's history."""
-    from cmdop_wire.ids import token_kind
-
-    kind, _, place = source.partition(":")
-    if source == "-":
-        text = call.read_secret("join token")
-    elif kind in ("file", "env") and place:
-        text = asking.key_text(source, call.environ, what="join token")
-    else:
-        raise usage(
-            "--join-token takes -, file:PATH or env:NAME, never the token itself", hint="cmdop connect run --help"
-        )
-    if token_kind(text) != "join":
-        raise Failure(
-            Code.NO_CREDENTIAL, "that is no join token, or it is damaged", hint="cmdop connect join-token create"
-        )  # fmt: skip
-    return text
-
-
-def _meant(call: "Call") -> str | None:
-    """Return the workspace that the token must be of: the one that the line or the shell names, or expects (D-22)."""
-    resolution = call.resolution
-    named = call.options.workspace or call.environ.get(environment.WORKSPACE) or None
-    if named and resolution.expected and named != resolution.expected:
-        raise unexpected(resolution, resolution.workspace or Place(slug=named))
-    return named or resolution.expected
-
-
-@contextmanager
-def _refused(call: "Call", meant: str | None) -> Iterator[None]:
-    """Make a refusal to register lead on: the same line with what it takes, or a token of the workspace meant."""
-    from cmdop_sdk.errors import Conflict, InvalidRequest
-
-    try:
-        yield
-    except Conflict as taken:
-        if taken.code == ErrorCode.HOSTNAME_TAKEN and taken.hint.startswith(_CONNECT):
-            if taken.hint.endswith("--replace"):
-                taken.message += "; it is offline"
-            taken.hint = _line_with(call, taken.hint.removeprefix(_CONNECT).split())
-        raise
-    except InvalidRequest as wrong:
-        if meant is None or wrong.details.get("field") != "workspace":
-            raise
-        hint = f"cmdop connect join-token create --workspace {meant}"
-        if meant == call.resolution.expected:
-            sentence = f"expected workspace {meant}, but the join token is of another one"
-            raise Failure(Code.UNEXPECTED_WORKSPACE, sentence, hint=hint) from None
-        said_by = "--workspace" if call.options.workspace else environment.WORKSPACE
-        raise usage(f"{said_by} says {meant}, but the join token is of another workspace", hint=hint) from None
-
-
-def _line_with(call: "Call", options: list[str]) -> str:
-    """Return the line with ``options``, each in place of the same one on it; it goes where it went before."""
-    kept, words = [], iter(call.arguments)
-    for word in words:
-        if word == options[0] and len(options) > 1:
-            next(words, None)
-        elif word.partition("=")[0] != options[0]:
-            kept.append(word)
-    return shlex.join(["cmdop", *kept, *options])
 
 
 def _facts(wanted: Wanted, known: "Registration | None") -> "Facts":

@@ -1,5 +1,6 @@
-"""What a command returns: data with the columns people see. How it looks is ``output.py``'s business alone."""
+"""What a command returns: data with the columns people see, and what it is as JSON. Its looks are ``output.py``'s."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,3 +92,37 @@ class Status(NamedTuple):
 
 
 Result = Listing | Record | Secret | Text | Status
+
+
+def plain(value: "Any") -> "Any":
+    """Return ``value`` as JSON knows it: structs and dataclasses as objects, moments in UTC, enums as words."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "__struct_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "isoformat"):
+        from cmdop_cli.times import iso
+
+        return iso(value) if hasattr(value, "hour") else value.isoformat()
+    return str(value)
+
+
+def pick(item: "Mapping[str, Any]", name: str) -> "Any":
+    """Return the field ``name`` of a plain object; dots descend; what is not there is ``None``."""
+    found: Any = item
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def encoded(document: "Mapping[str, Any]", *, indent: int | None = 2) -> str:
+    """Return ``document`` from the JSON encoder, in ASCII: exact, and no terminal or encoding can stumble over it."""
+    return json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False)

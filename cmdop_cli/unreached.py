@@ -109,10 +109,10 @@ def _say_since_when(call: "Call", ref: str, away: AgentOffline) -> None:
 
 def listed(call: "Call") -> "Sequence[Machine]":
     """Return every machine of the workspace; none where they cannot be listed."""
-    from cmdop_cli import machine_names
+    from cmdop_cli import machine_list
 
     try:
-        return machine_names.listed(call)
+        return machine_list.listed(call)
     except (CMDOPError, Failure):
         return ()
 

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cmdop_sdk.websocket import ClientConnection, Frame, Opcode, State, apply_mask, connect
-from cmdop_wire.messages import SCRATCH, Splitter, head_of
-
-JOINED = 16 * 1024  # bytes: less than that is copied into one TLS record with what stands before it
+from cmdop_wire.messages import JOINED, SCRATCH, Splitter, head_of
 
 OnMessage = Callable[[bytearray | bytes], None]
 OnLost = Callable[[], None]

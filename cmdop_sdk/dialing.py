@@ -7,7 +7,6 @@ is ``stream``'s.
 import asyncio
 import contextlib
 import logging
-import random
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,7 +30,7 @@ from cmdop_sdk.errors import (
     Unreachable,
     WrongOrigin,
 )
-from cmdop_sdk.network import proxy_for, retry_after, unreachable
+from cmdop_sdk.network import proxy_for, retry_after, unreachable, wait_before_another
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.trust import ssl_context
 from cmdop_wire.frames import LIMITS, PROTOCOL
@@ -40,7 +39,6 @@ CLIENT_PATH = "/relay/client"
 ELSEWHERE = 421  # RFC 9110 §15.5.20, misdirected: the relay has another address
 RETRIES = 4  # after the first try, of a connection over which nothing was asked for yet
 BACKOFF_BASE, BACKOFF_CAP = 0.25, 4.0  # seconds; full jitter over a doubling bound
-LONGEST_WAIT = 20.0  # seconds that a relay may ask to be waited for
 CLOSING = 2.0  # seconds that a peer has to answer a close
 
 # The library's debug log would show the header with the credential.
@@ -121,19 +119,18 @@ class Dialer:
         """Return a websocket over which the frame ``first`` was sent, and the credential that was shown for it.
 
         Tried again while nothing was sent: when nobody answers, or the relay says that it cannot now. What a refusal
-        means is in the exception: ``AuthenticationError``, ``PermissionDenied``, ``ServiceUnavailable``,
-        ``Unreachable``, ``UnexpectedAnswer``.
+        means is in the exception: ``AuthenticationError``, ``PermissionDenied``, ``RateLimited``,
+        ``ServiceUnavailable``, ``Unreachable``, ``UnexpectedAnswer``.
         """
         left = self._retries if retries is None else retries
         for number in range(left + 1):
             try:
                 connection, shown = await self._accepted(purpose, on_message, on_lost)
             except CMDOPError as failure:
-                asked = failure.details.get("retry_after", 0.0)
-                if number == left or not failure.transient or asked > LONGEST_WAIT:
+                wait = wait_before_another(failure, min(BACKOFF_CAP, BACKOFF_BASE * 2**number))
+                if number == left or not failure.transient or wait is None:
                     raise
-                bound = min(BACKOFF_CAP, BACKOFF_BASE * 2**number)
-                await asyncio.sleep(asked + random.uniform(0, bound))  # noqa: S311 - spreads load
+                await asyncio.sleep(wait)
             else:
                 break
         try:

@@ -1,14 +1,17 @@
-"""What HTTP and streams share on the way to a server: the proxy to use, and what a failure on the way is called."""
+"""What HTTP and streams share on the way to a server: the proxy, what a failure is called, how long to wait then."""
 
 import os
+import random
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from cmdop_sdk.errors import Unreachable, UntrustedServer
+from cmdop_sdk.errors import CMDOPError, Unreachable, UntrustedServer
 from cmdop_sdk.origin import host_of, is_loopback
+
+LONGEST_WAIT = 20.0  # seconds that a server or relay may ask to be waited for
 
 
 def proxy_for(origin: str) -> str | None:
@@ -69,3 +72,14 @@ def retry_after(value: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
         return None
+
+
+def wait_before_another(failure: CMDOPError, bound: float) -> float | None:
+    """Return the seconds to wait after a refusal: up to ``bound`` at random, besides what it asks for.
+
+    ``None`` when it asks for more than anybody waits.
+    """
+    asked = failure.details.get("retry_after")  # a server's word, so it may be anything
+    if not isinstance(asked, int | float):
+        asked = 0.0
+    return None if asked > LONGEST_WAIT else asked + random.uniform(0, bound)  # noqa: S311 - spreads load

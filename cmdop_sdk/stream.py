@@ -8,17 +8,15 @@ a stream ends in ``stream_ends``.
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from cmdop_sdk import stream_ends
-from cmdop_sdk.auth import EXPIRY_MARGIN
-from cmdop_sdk.bearers import Shown
 from cmdop_sdk.connection import Connection
 from cmdop_sdk.dialing import CLOSING, Dialer, Purpose
 from cmdop_sdk.errors import CMDOPError, InvalidRequest, ServiceUnavailable, StreamClosed, TimedOut, Unreachable
+from cmdop_sdk.reauthenticating import reauthenticate
 from cmdop_sdk.stream_state import Notice, Output, StreamState
 from cmdop_sdk.websocket import ConnectionClosed
 from cmdop_wire import frames
@@ -26,8 +24,6 @@ from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed
 
 PATIENCE = 20.0  # seconds for the far side to say that it runs; a person there has LIMITS.approval more
 REDIAL_FIRST, REDIAL_LONGEST = 0.1, 3.0  # seconds, jittered
-REAUTH_PAUSE = 5.0  # seconds between tries to get a fresh token
-LONGEST_NAP = 30.0  # seconds: clocks jump when a laptop wakes up
 
 OnNotice = Callable[[Notice], None]
 
@@ -290,23 +286,9 @@ class Stream:
         await _ended(self._reauthing)
         self._reauthing = None
         if shown.expires_at is not None:
-            self._reauthing = asyncio.create_task(self._reauthenticate(shown), name="stream re-authentication")
-
-    async def _reauthenticate(self, shown: Shown) -> None:
-        """Show a fresh token before the old one ends, for as long as the stream lives (D-14)."""
-        while shown.expires_at is not None:
-            await _until(shown.expires_at - EXPIRY_MARGIN)
-            try:
-                fresh = await self._dialer.credential(self._purpose)
-            except CMDOPError as failure:
-                if not failure.transient:
-                    return  # the relay closes the stream, and says why
-                fresh = shown
-            if fresh.secret != shown.secret:
-                await self._put(frames.encode_json(Kind.REAUTH, STREAM, token=fresh.secret.reveal()))
-                shown = fresh
-            if shown.expires_at is not None and shown.expires_at - EXPIRY_MARGIN <= time.time():
-                await asyncio.sleep(REAUTH_PAUSE)  # nothing better is to be had: the sign-in itself is about to end
+            self._reauthing = asyncio.create_task(
+                reauthenticate(self._dialer, self._purpose, shown, self._put), name="stream re-authentication"
+            )
 
     async def _put(self, message: bytes) -> None:
         connection = self._connection
@@ -356,9 +338,3 @@ async def _ended(*tasks: asyncio.Task[None] | None) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _until(moment: float) -> None:
-    """Sleep until the clock shows ``moment`` (Unix seconds)."""
-    while (left := moment - time.time()) > 0:
-        await asyncio.sleep(min(left, LONGEST_NAP))

@@ -182,7 +182,7 @@ def _backup(asked: argparse.Namespace) -> int:
 
 
 def _restored(asked: argparse.Namespace) -> int:
-    from cmdop_server.management.restoring import restored  # noqa: PLC0415
+    from cmdop_server.management.upkeep import restored  # noqa: PLC0415
 
     return restored(as_json=asked.as_json)
 

@@ -13,7 +13,7 @@ HEAD_SECONDS = 20  # to receive them whole, from the moment the connection stand
 # How often one may ask. Generous: they stop a runaway loop, not a busy team. CMDOP_RATE_LIMITS overrides by name.
 RATE_LIMITS = {
     "address": "30000/minute",
-    "sign_in": "1800/minute",  # the public operations of /auth, per address
+    "sign_in": "1800/minute",  # the public operations of /auth and join tokens, per address
     "credential": "6000/minute",
     "account": "12000/minute",
     # Websockets to the relay. A short window: who dials without end is stopped before others have waited long, and who

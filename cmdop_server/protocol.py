@@ -14,7 +14,7 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined] # the fas
 from cmdop_server.limits import HEAD_BYTES, HEAD_SECONDS
 from cmdop_server.relay.socket import WRITE_NOW
 from cmdop_wire.frames import LIMITS
-from cmdop_wire.messages import SCRATCH, Splitter, head_of
+from cmdop_wire.messages import JOINED, SCRATCH, Splitter, head_of
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -75,7 +75,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 _scratch = bytearray(SCRATCH)  # a process serves with one event loop
-JOINED = 16 * 1024  # bytes: less than that is copied into one TLS record with what stands before it
 AHEAD = LIMITS.frame  # bytes of messages that may wait for the relay before their peer has to
 
 
@@ -89,7 +88,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     _waiting = 0  # bytes of messages that the relay has not taken
 
     async def send(self, message: "ASGISendEvent") -> None:
-        """Send what the application says; a binary message is not copied."""
+        """Send what the application says; a large binary message is not copied."""
         if message["type"] != "websocket.send":
             await super().send(message)
             if message["type"] == "websocket.accept" and not self.transport.is_closing():
@@ -99,7 +98,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.disconnected or self.close_sent:
             raise ClientDisconnected
         data: Any = message["bytes"]
-        self.transport.writelines((head_of(len(data)), data))
+        self._write(b"", data)
 
     def handle_connect(self, event: "Request") -> None:
         """Tell the application that it may write without waiting."""
@@ -112,12 +111,15 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         """Write a binary message that comes in two parts; ``False`` when it has to wait, or is not to be said."""
         if not self.writable.is_set() or self.disconnected or self.close_sent or not self.handshake_complete:
             return False
+        self._write(begin, rest)
+        return True
+
+    def _write(self, begin: bytes, rest: bytes | memoryview) -> None:
         head = head_of(len(begin) + len(rest)) + begin
         if len(rest) < JOINED:
             self.transport.write(b"".join((head, rest)))
         else:
             self.transport.writelines((head, rest))
-        return True
 
     async def receive(self) -> "ASGIReceiveEvent":
         """Return the next event, and read on when most of what waited was taken."""

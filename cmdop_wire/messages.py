@@ -12,6 +12,7 @@ from collections.abc import Callable
 from cmdop_wire.frames import LIMITS
 
 SCRATCH = 256 * 1024  # bytes read at a time; shared by all connections of one event loop
+JOINED = 16 * 1024  # bytes: less than that is copied into one TLS record with what stands before it
 _BEYOND = 64 * 1024  # what is read beyond the end of a message that is not whole yet
 _LONGEST_HEAD = 14
 _SHORT, _LONG = struct.Struct("!H"), struct.Struct("!Q")

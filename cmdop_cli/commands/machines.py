@@ -68,7 +68,7 @@ def list_machines(
     cmdop connect list --online --tag env:prod
     cmdop connect list --all-workspaces --json
     """
-    from cmdop_cli import machine_names
+    from cmdop_cli import machine_list, machine_names
     from cmdop_cli.explaining import same_workspace
 
     call = ctx.call
@@ -84,7 +84,7 @@ def list_machines(
         return _everywhere(call, listed)
     page = call.ask(listed)
     if not (online or tags or page.next):
-        machine_names.keep(call, page.items)
+        machine_list.keep(call, page.items)
     return Listing(
         "machine",
         page.items,

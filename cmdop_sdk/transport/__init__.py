@@ -5,7 +5,6 @@ What a request means is in ``resources``. Redirects are never followed, netrc an
 """
 
 import asyncio
-import random
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 
 from cmdop_sdk.auth import KeyCredential, Refresh, TokenSource, not_ours
 from cmdop_sdk.errors import AuthenticationError, CMDOPError, InvalidRequest, LocalCode, Unreachable
+from cmdop_sdk.network import wait_before_another
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.transport.answers import Reply, decoded, refused, translated
 from cmdop_sdk.transport.bounds import PATIENCE, BoundTransport, network
@@ -27,7 +27,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 30.0  # seconds between two pieces of an answer; a whole exchange has twice that
 RETRIES = 4  # after the first try
 BACKOFF_BASE = 0.5  # seconds; full jitter: uniform between 0 and min(cap, base · 2^n)
-BACKOFF_CAP = 20.0  # seconds; also the longest Retry-After that is waited out
+BACKOFF_CAP = 20.0  # seconds
 LONGEST_TIMEOUT = 3600  # seconds
 MOST_RETRIES = 20
 ANSWER_LIMIT = 8 << 20  # bytes
@@ -162,11 +162,7 @@ class Transport:
             and failure.http_status not in REPEATED_STATUSES
         ):
             return None
-        jitter = random.uniform(0, min(BACKOFF_CAP, self._backoff * 2**number))  # noqa: S311 - spreads load
-        asked = failure.details.get("retry_after")
-        if not isinstance(asked, int | float):
-            return jitter
-        return None if asked > BACKOFF_CAP else asked + jitter
+        return wait_before_another(failure, min(BACKOFF_CAP, self._backoff * 2**number))
 
 
 def segment(text: str) -> str:

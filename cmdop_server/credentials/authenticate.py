@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q, QuerySet
@@ -130,28 +130,27 @@ def _live_keys(now: datetime) -> QuerySet[Key]:
     )
 
 
+def _live_family(now: datetime, family: str = "") -> dict[str, Any]:
+    """Return the filter that a token family passes which opens its workspace; ``family`` leads to it from a row."""
+    return {
+        f"{family}revoked_at": None,
+        f"{family}sign_in__ended_at": None,
+        f"{family}sign_in__expires_at__gt": now,
+        f"{family}sign_in__account__is_active": True,
+        f"{family}sign_in__account__memberships__workspace": F(f"{family}workspace"),
+    }
+
+
 _TOKENS = Prepared(
     lambda secret_hash, now: Token.objects.select_related("family__sign_in__account", "family__workspace").filter(
-        secret_hash=secret_hash,
-        kind="access",
-        expires_at__gt=now,
-        family__revoked_at=None,
-        family__sign_in__ended_at=None,
-        family__sign_in__expires_at__gt=now,
-        family__sign_in__account__is_active=True,
-        family__sign_in__account__memberships__workspace=F("family__workspace"),
+        secret_hash=secret_hash, kind="access", expires_at__gt=now, **_live_family(now, "family__")
     ),
     secret_hash=str,
     now=datetime,
 )
 _FAMILIES = Prepared(
     lambda public_id, now: TokenFamily.objects.select_related("sign_in__account", "workspace").filter(
-        public_id=public_id,
-        revoked_at=None,
-        sign_in__ended_at=None,
-        sign_in__expires_at__gt=now,
-        sign_in__account__is_active=True,
-        sign_in__account__memberships__workspace=F("workspace"),
+        public_id=public_id, **_live_family(now)
     ),
     public_id=str,
     now=datetime,

@@ -86,14 +86,16 @@ def _one(workspace_pk: int, machine_ref: str) -> Machine | None:
     return _WITH_NAME.first(workspace=workspace_pk, ref=fold) if _is_askable(fold) else None
 
 
-_WITH_ID = Prepared(
-    lambda workspace, ref: Machine.objects.filter(workspace=workspace, public_id=ref), workspace=int, ref=str
-)
-_WITH_NAME = Prepared(
-    lambda workspace, ref: Machine.objects.filter(Q(hostname_fold=ref) | Q(name_fold=ref), workspace=workspace),
-    workspace=int,
-    ref=str,
-)
+def _with_id(workspace: int, ref: str) -> QuerySet[Machine]:
+    return Machine.objects.filter(workspace=workspace, public_id=ref)
+
+
+def _with_name(workspace: int, ref: str) -> QuerySet[Machine]:
+    return Machine.objects.filter(Q(hostname_fold=ref) | Q(name_fold=ref), workspace=workspace)
+
+
+_WITH_ID = Prepared(_with_id, workspace=int, ref=str)
+_WITH_NAME = Prepared(_with_name, workspace=int, ref=str)
 
 
 def _is_askable(fold: str) -> bool:
@@ -102,11 +104,10 @@ def _is_askable(fold: str) -> bool:
 
 def named(workspace_pk: int, machine_ref: str) -> QuerySet[Machine]:
     """Return the machine of this workspace that ``machine_ref`` names, at most one: names exclude each other (D-5)."""
-    rows = Machine.objects.filter(workspace=workspace_pk)
     if is_id(machine_ref, "machine"):
-        return rows.filter(public_id=machine_ref)
+        return _with_id(workspace_pk, machine_ref)
     fold = folded(machine_ref)
-    return rows.filter(Q(hostname_fold=fold) | Q(name_fold=fold)) if _is_askable(fold) else rows.none()
+    return _with_name(workspace_pk, fold) if _is_askable(fold) else Machine.objects.none()
 
 
 def hostname_of(workspace_id: str, machine_id: str) -> str:

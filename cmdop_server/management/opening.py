@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from cmdop_server import checks, data_dir
 from cmdop_server.config import Config, load, suspicious
+from cmdop_server.management import restoring
 from cmdop_server.management.say import note
 
 # Words on the line of ``python -m cmdop_server`` that only our supervisor uses; not in the help.
@@ -65,7 +66,6 @@ def django_ready(config: Config, *, migrate: bool) -> bool:
         os.environ["CMDOP_PUBLIC_URL"] = running["public_url"]
     set_up_django()
     from cmdop_server import schema  # noqa: PLC0415 - needs Django
-    from cmdop_server.management import restoring  # noqa: PLC0415 - it needs this module
 
     changed = schema.ensure(migrate=migrate or config.database is None)
     restoring.settle()

@@ -1,4 +1,4 @@
-"""``check``, ``migrate``, ``backup`` and ``purge``: what an operator does to a server that is not about people."""
+"""``check``, ``migrate``, ``restored``, ``backup``, ``purge``: what an operator does to a server, people aside."""
 
 import os
 import secrets
@@ -105,6 +105,20 @@ def migrate(*, as_json: bool) -> int:
         answer_json("server-migrate", changed=changed)
     else:
         answer("the schema is up to date now" if changed else "the schema was up to date")
+    return Exit.DONE
+
+
+def restored(*, as_json: bool) -> int:
+    """End every credential, for a copy that nobody marked; on the embedded database only while no server runs."""
+    with opening.alone() as config:
+        opening.django_ready(config, migrate=False)
+        from cmdop_server.restored import end_all  # noqa: PLC0415 - needs Django
+
+        ended = end_all()
+        if as_json:
+            answer_json("server-restored", workspaces=ended.workspaces, keys=ended.keys, sign_ins=ended.sign_ins)
+        else:
+            answer(f"{ended.keys} keys and {ended.sign_ins} sign-ins have ended in {ended.workspaces} workspaces")
     return Exit.DONE
 
 

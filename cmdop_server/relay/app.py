@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import logging
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -214,14 +213,7 @@ class Relay:
 async def _refuse(send: Send, refusal: Refused) -> None:
     """Refuse an upgrade for what is wrong with whoever asks, or with us."""
     status = {ErrorCode.UNAVAILABLE: 503, ErrorCode.RATE_LIMITED: 429}.get(refusal.code, 401)
-    wait = refusal.details.get("retry_after")
-
-    async def with_wait(message: dict[str, Any]) -> None:
-        if wait is not None and "headers" in message:
-            message["headers"].append((b"retry-after", str(wait).encode()))
-        await send(message)
-
-    await refuse(with_wait, status, refusal.message)
+    await refuse(send, status, refusal.message, retry_after=refusal.details.get("retry_after"))
 
 
 def _digest(credential: str) -> str:

@@ -48,7 +48,7 @@ _LOST = ("machine_lost", "machine_stopped")
 
 
 class Errands:
-    """The commands that run for requests, counted: for the workspace, for a person, and for everybody."""
+    """The commands that run for requests, counted: for the workspace, a person or an owner of it, and everybody."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub

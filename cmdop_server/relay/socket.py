@@ -111,17 +111,14 @@ class Socket:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def refuse(send: Send, status: int, reason: str) -> None:
-    """Refuse the upgrade with an HTTP status.
+async def refuse(send: Send, status: int, reason: str, *, retry_after: int | None = None) -> None:
+    """Refuse the upgrade with an HTTP status; ``retry_after`` is in seconds.
 
-    401 no credential, 403 origin, 404 path, 421 the relay is elsewhere, 426 subprotocol, 503 busy.
+    401 no credential, 403 origin, 404 path, 421 the relay is elsewhere, 426 subprotocol, 429 too often, 503 busy.
     """
     body = reason.encode()
-    await send(
-        {
-            "type": "websocket.http.response.start",
-            "status": status,
-            "headers": [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())],
-        }
-    )
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    if retry_after is not None:
+        headers.append((b"retry-after", str(retry_after).encode()))
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})

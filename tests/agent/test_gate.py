@@ -1,6 +1,8 @@
 """The gate's order, its floor and what mode default asks about (D-25)."""
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -256,6 +258,26 @@ def test_a_hostile_command_cannot_keep_the_gate_busy(argv: list[str]) -> None:
     decide(command(*argv), GateMode.DEFAULT, [], OWN)
     decide(command(*argv), GateMode.DEFAULT, [Rule(DENY, COMMAND, f"a{each} *", "~/x/**") for each in range(50)], OWN)
     assert time.process_time() - started < 2
+
+
+def test_the_links_of_a_rule_are_looked_at_once_in_a_decision_and_anew_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    realpath = os.path.realpath
+
+    def look(path: str) -> str:
+        looked_at.append(path)
+        return realpath(path)
+
+    monkeypatch.setattr(os.path, "realpath", look)
+    link, program = tmp_path / "link", str(tmp_path / "program")
+    rule = Rule(DENY, COMMAND, f"{link} **")
+    asked = command("env", *[program] * (LOOKED_AT - 10))
+    assert word(asked, GateMode.BYPASS, rule) is ALLOW
+    link.symlink_to(program)
+    assert word(asked, GateMode.BYPASS, rule) is DENY
+    assert len(looked_at) <= 4
 
 
 def test_what_is_dangerous_is_told_in_words() -> None:

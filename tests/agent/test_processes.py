@@ -491,7 +491,6 @@ def test_children_inherit_no_ignored_or_blocked_signal_and_no_descriptor(loop: s
     assert [[word for word in words if word != "10"] for words in held] == [[*nothing, "0", "1", "2"]] * 2, told
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can")
 def test_nobody_of_the_same_user_looks_into_the_agent() -> None:
     told = subprocess.run(
         [sys.executable, "-c", IGNORING, "fast", "dumpable"], capture_output=True, text=True, check=False, timeout=30

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,15 @@ def test_a_deny_may_speak_of_every_command() -> None:
 @pytest.mark.parametrize("match", ["", "*", "**", "open"])
 def test_a_session_is_one_thing_however_the_rule_spells_it(match: str) -> None:
     assert rule_of("allow", "session", match) == Rule(GateVerdict.ALLOW, GateOperation.SESSION)
+
+
+def test_nothing_of_long_commands_is_remembered() -> None:
+    rule = rule_of("deny", "execute_command", "rm **")
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            assert not rule.meets(command(f"é{number}" + "X" * 50_000))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1024 * 1024

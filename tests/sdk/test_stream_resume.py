@@ -12,6 +12,7 @@ from cmdop_sdk.auth import Secret
 from cmdop_sdk.dialing import Purpose, Ticketed
 from cmdop_sdk.errors import (
     AuthenticationError,
+    RateLimited,
     StreamClosed,
     UnexpectedAnswer,
     WrongOrigin,
@@ -372,6 +373,27 @@ def test_a_resume_shows_what_is_good_then() -> None:
 
     run(test)
     assert bearers == ["token-0", "token-1"]
+
+
+def test_a_wait_that_is_no_number_is_as_good_as_none() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.open()
+        await peer.word(Kind.EXIT, status=0)
+
+    async def test() -> None:
+        async with relaying(_never) as home, relaying(script) as there:
+            home.answers = [(421, {})]
+            refusals = [RateLimited("too many requests", http_status=429, details={"retry_after": "soon"})]
+
+            async def ticket(_: Purpose) -> Ticketed:
+                if refusals:
+                    raise refusals.pop()
+                return Ticketed(Secret("ticket"), f"ws://127.0.0.1:{there.port}/relay/client")
+
+            async with Stream(home.dialer(tickets=ticket), COMMAND) as stream:
+                assert await output_of(stream) == b""
+
+    run(test)
 
 
 def test_a_relay_elsewhere_is_shown_tickets_and_never_a_token() -> None:
