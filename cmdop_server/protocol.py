@@ -12,7 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import apply_mask  # type: ignore[attr-defined] # the fast one, if it was built
 
 from cmdop_server.limits import HEAD_BYTES, HEAD_SECONDS
-from cmdop_server.relay.socket import WRITE_NOW
+from cmdop_server.relay.socket import HANG_UP, WRITE_NOW
 from cmdop_wire.frames import LIMITS
 from cmdop_wire.messages import JOINED, SCRATCH, Splitter, head_of
 
@@ -101,11 +101,12 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._write(b"", data)
 
     def handle_connect(self, event: "Request") -> None:
-        """Tell the application that it may write without waiting."""
+        """Tell the application that it may write without waiting, and hang up."""
         super().handle_connect(event)
         if not self.close_sent:
             extensions: Any = self.scope["extensions"]
             extensions[WRITE_NOW] = self.write_now
+            extensions[HANG_UP] = self.transport.abort
 
     def write_now(self, begin: bytes, rest: bytes | memoryview) -> bool:
         """Write a binary message that comes in two parts; ``False`` when it has to wait, or is not to be said."""

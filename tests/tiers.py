@@ -47,6 +47,7 @@ SLOW = (
     "tests/relay/test_handshakes.py",
     "tests/relay/test_hostile.py",
     "tests/relay/test_sessions.py",
+    "tests/relay/test_unread.py",
     "tests/relay/test_websocket_edges.py",
     "tests/sdk/test_against_server.py",
     "tests/sdk/test_documented.py",

@@ -96,6 +96,8 @@ async def apply(hub: Hub, cut: Cut) -> bool:
     if cut.keeps_streams:
         pass
     elif cut.is_final:
+        for _, holder in touched:  # before the end of one takes others with it, to whom a word of farewell is said then
+            holder.cut()
         for stream, holder in touched:
             end(hub, stream, holder, cut)
     else:
@@ -103,6 +105,8 @@ async def apply(hub: Hub, cut: Cut) -> bool:
     if cut.ends_link and cut.machine_id in hub.links:
         link = hub.links[cut.machine_id]
         hub.detach(link)
+        if not cut.comes_back:
+            link.socket.cut()
         link.close(CloseCode.GOING_AWAY if cut.comes_back else cut.code, cut.reason)
     return True
 
@@ -123,6 +127,7 @@ async def _decide_anew(hub: Hub, stream: Stream, holder: Holder, cut: Cut) -> No
 
 def end(hub: Hub, stream: Stream, holder: Holder, cut: Cut) -> None:
     """Close one holder's end: an operator's takes the stream with it, an observer's only their view."""
+    holder.cut()
     if holder is stream.operator:
         hub.finish(stream, cut.reason, cut.code, is_personal=bool(cut.account_id or cut.credential_id))
     else:

@@ -1,7 +1,5 @@
 """A connection from its upgrade to its end: received from and sent to side by side, closed with the code that fits."""
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -16,7 +14,6 @@ log = logging.getLogger(__name__)
 async def run(socket: Socket, serve: Callable[[], Awaitable[None]], note_cut: Callable[[str], None]) -> None:
     """Accept, and receive and send side by side until one of them ends; a peer that breaks the rules is told on."""
     await socket.accept()
-    sending = asyncio.create_task(socket.drain())
     try:
         await serve()
         socket.close(CloseCode.DONE)
@@ -32,7 +29,4 @@ async def run(socket: Socket, serve: Callable[[], Awaitable[None]], note_cut: Ca
         is_dead = refusal.code is ErrorCode.UNAUTHENTICATED
         socket.close(CloseCode.AUTH if is_dead else CloseCode.UNAVAILABLE, str(refusal.code))
     finally:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(5):
-                await sending
-        sending.cancel()
+        await socket.drained(5)

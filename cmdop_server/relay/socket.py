@@ -1,6 +1,7 @@
 """One websocket as the relay uses it: frames in, frames out in order, and a queue that is bounded by windows."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,9 +14,12 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 WriteNow = Callable[[bytes, bytes | memoryview], bool]
+HangUp = Callable[[], None]
 WRITE_NOW = "cmdop.write_now"  # the extension of our server: takes a message unless its peer is behind
+HANG_UP = "cmdop.hang_up"  # another one: drops the connection, with what its peer has not taken
 
 QUEUE = 4 * LIMITS.window  # more than two windows and the control frames can ever need
+FAREWELL = 2.0  # seconds that a peer who was cut has for hearing why (D-14)
 BROKEN = 1006  # RFC 6455 §7.1.5: gone without a word
 
 
@@ -34,7 +38,9 @@ class Socket:
         self.scope = scope
         self.is_closed = False
         self._receive = receive
-        self._write_now: WriteNow | None = scope.get("extensions", {}).get(WRITE_NOW)
+        extensions = scope.get("extensions", {})
+        self._write_now: WriteNow | None = extensions.get(WRITE_NOW)
+        self._hang_up: HangUp | None = extensions.get(HANG_UP)
         self._send = send
         self._queue: deque[bytes] = deque()
         self._size = 0
@@ -42,14 +48,19 @@ class Socket:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._closing: tuple[int, str] | None = None
+        self._is_cut = False
+        self._draining: asyncio.Task[None] | None = None
 
     async def accept(self) -> None:
-        """Complete the upgrade."""
+        """Complete the upgrade, and begin to send."""
         await self._send({"type": "websocket.accept", "subprotocol": PROTOCOL})
+        self._draining = asyncio.create_task(self._drain())
 
     async def receive(self) -> Frame:
         """Return the next frame; ``Gone`` when there will be none, ``Malformed`` when it is none."""
         message = await self._receive()
+        while self._is_cut and message["type"] != "websocket.disconnect":
+            message = await self._receive()
         if message["type"] == "websocket.disconnect":
             self.is_closed = True
             self._wake.set()
@@ -94,8 +105,33 @@ class Socket:
             self._wake.set()
             self._has_room.set()
 
-    async def drain(self) -> None:
-        """Send until closed. Run as a task beside the receiving one."""
+    def cut(self) -> None:
+        """Forget what waits to be sent, and hear nothing more: the peer's right is gone, and ``close`` says why.
+
+        One who does not read, or reads as slowly as can be, is hung up on before long.
+        """
+        if self._is_cut or self.is_closed:
+            return
+        self._is_cut = True
+        self._queue.clear()
+        self._size = 0
+        if self._draining is not None:  # it may hold a message, and waits for the peer to have room for it
+            self._draining.cancel()
+            self._draining = asyncio.create_task(self._drain())
+            self._wake.set()
+        if self._hang_up is not None:
+            asyncio.get_running_loop().call_later(FAREWELL, self._hang_up)
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until the last of it is sent, or give up after ``seconds``."""
+        if self._draining is None:
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(seconds):
+                await self._draining
+        self._draining.cancel()
+
+    async def _drain(self) -> None:
         while not self.is_closed:
             await self._wake.wait()
             self._wake.clear()

@@ -55,6 +55,11 @@ class Holder:
             return False
         return True
 
+    def cut(self) -> None:
+        """Show nothing more, not even what waits for the peer already: it is no longer theirs to see (D-14)."""
+        if self.socket is not None:
+            self.socket.cut()
+
     def end(self, reason: str, code: CloseCode) -> None:
         """Tell the peer why it ends, and close."""
         self.is_fenced = True
