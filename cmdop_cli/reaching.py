@@ -214,12 +214,9 @@ def _tagged(call: "Call", tags: tuple[str, ...], known: Mapping[str, str]) -> di
     from cmdop_cli.machine_names import tags_of
 
     found = call.ask(lambda client: client.machines.list(tags=tags_of(tags)).all())
-    if not found and not known:
-        raise Failure(
-            ErrorCode.NOT_FOUND,
-            f"no machine has the tags {', '.join(tags)}",
-            hint=f"cmdop connect list --tag {tags[0]}",
-        )
+    if not found:  # also beside names: a slip in a tag would leave out everything that was meant by it
+        having = f"the tag {tags[0]}" if len(tags) == 1 else f"all of the tags {', '.join(tags)}"
+        raise Failure(ErrorCode.NOT_FOUND, f"no machine has {having}; nothing was run", hint="cmdop connect list")
     folded = {name.casefold() for name in known}
     return {
         each.name: each.id for each in found if not folded & {each.id, each.name.casefold(), each.hostname.casefold()}

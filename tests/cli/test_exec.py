@@ -432,6 +432,17 @@ def test_tags_choose_machines(cmdop: Cmdop, fleet: Fleet) -> None:
     assert owner.here("connect", "exec", "--tag", "front", "--", "echo", "x").code == Exit.USAGE
 
 
+def test_a_tag_that_no_machine_has_is_refused_beside_a_name_too(member: Cmdop, fleet: Fleet) -> None:
+    mark = unique("mark")
+    for more in ([], ["--dry-run"]):
+        ran = member("connect", "exec", "--tag", "typo:x", "web-1", *more, "--", "touch", mark)
+        assert (ran.code, ran.out) == (Exit.NOT_FOUND, "")
+        assert ran.err.startswith("error: no machine has the tag typo:x; nothing was run\n")
+        assert f"\nwhy: workspace {fleet.world.acme.slug} (from " in ran.err
+        assert "\nfix: cmdop connect list\n" in ran.err
+    assert not (fleet.home / mark).exists()
+
+
 def test_what_machines_print_steers_no_terminal(member: Cmdop) -> None:
     hostile = "printf '\\033]0;owned\\007\\033[2J\\rfake\\n\\302\\233x\\n\\376\\n'"
     terminal = member.on_terminal("connect", "exec", "web-1", "web-2", "--", "sh", "-c", hostile)
