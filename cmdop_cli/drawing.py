@@ -66,7 +66,7 @@ def shown(column: Column, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(shown(column, item) for item in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{safe(str(key))}={shown(column, item)}" for key, item in value.items())
+        return ", ".join(f"{safe(str(key))}:{shown(column, item)}" for key, item in value.items())
     return safe(str(value))
 
 

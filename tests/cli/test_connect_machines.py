@@ -85,6 +85,18 @@ def test_tags_are_given_taken_and_asked_for(owner: Cmdop, fleet: Fleet) -> None:
         assert owner.here("connect", "tag", name, *wrong).code == Exit.USAGE, wrong
 
 
+def test_tags_of_a_pipe_are_what_the_option_takes(owner: Cmdop, fleet: Fleet) -> None:
+    name, key = added(fleet), unique("key")
+    owner.here("connect", "tag", name, f"{key}:b", "env:prod").ok()
+    piped = owner.here("connect", "list", "--tag", f"{key}:b").ok().out.split("\t")[3]
+    assert set(piped.split(",")) == {f"{key}:b", "env:prod"}
+    assert owner.here("connect", "list", *(f"--tag={each}" for each in piped.split(",")), "-q").ok().out == f"{name}\n"
+    for form in ("quiet", "table", "tsv"):
+        shown = owner.here("connect", "show", name, "--fields", "tags", "-o", form).ok().out
+        assert f"{key}:b" in shown, form
+        assert "=" not in shown
+
+
 def test_show_takes_id_hostname_and_name(owner: Cmdop, fleet: Fleet) -> None:
     name = added(fleet)
     other = unique("called")
