@@ -311,6 +311,35 @@ def test_a_file_goes_there_and_back(member: Cmdop, fleet: Fleet) -> None:
     assert (member.folder / name).read_bytes() == data
 
 
+def test_a_place_on_a_machine_is_no_file_here(member: Cmdop, fleet: Fleet) -> None:
+    name = unique("file")
+    (fleet.home / name).write_text("theirs")
+    ran = member("connect", "get", f"web-1:{name}", "web-1:b", "--force")
+    assert ran.code == Exit.USAGE
+    assert f"\nfix: cmdop connect get web-1:{name} ./web-1:b --force\n" in ran.err
+    assert not (member.folder / "web-1:b").exists()
+    member("connect", "get", f"web-1:{name}", "./web-1:b").ok()
+    assert (member.folder / "web-1:b").read_text() == "theirs"
+    (member.folder / "web-1:d").mkdir()
+    assert member("connect", "get", f"web-1:{name}", "web-1:d").code == Exit.USAGE
+    member("connect", "get", f"web-1:{name}", "./web-1:d").ok()
+    assert (member.folder / "web-1:d" / name).read_text() == "theirs"
+
+
+def test_a_file_is_put_from_here_only(member: Cmdop, fleet: Fleet) -> None:
+    name = unique("file")
+    ran = member("connect", "put", "web-2:b", f"web-1:{name}")
+    assert ran.code == Exit.USAGE
+    assert "\nfix: cmdop connect get web-2:b\n" in ran.err
+    (member.folder / "web-2:b").write_text("ours")
+    ran = member("connect", "put", "web-2:b", f"web-1:{name}")
+    assert ran.code == Exit.USAGE
+    assert f"\nfix: cmdop connect put ./web-2:b web-1:{name}\n" in ran.err
+    assert not (fleet.home / name).exists()
+    member("connect", "put", "./web-2:b", f"web-1:{name}").ok()
+    assert (fleet.home / name).read_text() == "ours"
+
+
 def test_nothing_here_is_replaced_without_force(member: Cmdop, fleet: Fleet) -> None:
     name = unique("file")
     (fleet.home / name).write_text("theirs")
