@@ -33,10 +33,12 @@ def to(
     cmdop connect web-1
     cmdop connect to web-1 --take-over
     """
-    from cmdop_cli import attaching
+    from cmdop_cli import attaching, complaints
 
     call = ctx.call
     if not attaching.is_possible():
+        if machine is not None and (verb := complaints.verb_meant(call, machine)):
+            raise complaints.unknown_command("cmdop connect", machine, verb, runs=True)
         raise usage(
             "a session needs a terminal on stdin and stdout",
             hint=f"cmdop connect exec {machine or 'MACHINE'} -- COMMAND",

@@ -283,6 +283,18 @@ def test_a_beginning_that_leads_nowhere(member: Cmdop, line: list[str], code: in
     assert said in terminal.text
 
 
+def test_without_a_terminal_the_nearest_verb_is_named(member: Cmdop) -> None:
+    for words, fix in (
+        (["lst"], "cmdop connect list"),
+        (["obsrve", "web-1"], "cmdop connect observe web-1"),
+        (["web-1"], "cmdop connect exec web-1 -- COMMAND"),
+        (["to", "lst"], "cmdop connect exec lst -- COMMAND"),
+    ):
+        ran = member("connect", *words)
+        assert ran.code == Exit.USAGE
+        assert f"\nfix: {fix}\n" in ran.err, ran.err
+
+
 def test_a_script_must_say_exactly_what_it_means(member: Cmdop) -> None:
     for line in (["connect", "show", "db"], ["connect", "observe", "db"], ["connect", "exec", "db", "--", "true"]):
         ran = member(*line)
