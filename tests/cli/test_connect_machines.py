@@ -286,6 +286,17 @@ def test_an_unknown_target_is_exit_3(owner: Cmdop, fleet: Fleet) -> None:
         assert target in ran.err
 
 
+def test_a_target_that_is_unknown_or_not_theirs_reads_the_same(cmdop: Cmdop, owner: Cmdop, fleet: Fleet) -> None:
+    line = ("connect", "workspace", "move", "off-1", "--yes", "--to")
+    assert "\nfix: cmdop login\n" in owner.here(*line, "nowhere").err  # signed in for one workspace only
+    sign_in(cmdop, fleet.world, "owner", "acme")
+    there = fleet.world.globex.slug
+    told = {target: cmdop.here(*line, target).err for target in (there, "nowhere")}
+    assert told["nowhere"].startswith("error: there is no workspace nowhere that you may enter\n")
+    assert "\nfix: cmdop workspace list\n" in told["nowhere"]
+    assert told[there].replace(there, "nowhere") == told["nowhere"]
+
+
 def test_sync_refreshes_what_completion_knows(cmdop: Cmdop, fleet: Fleet) -> None:
     sign_in(cmdop, fleet.world, "visitor", "acme")
     ran = cmdop.here("connect", "workspace", "sync", "--json").ok()
