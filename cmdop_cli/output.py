@@ -157,7 +157,7 @@ class Output:
         elif items:
             from cmdop_cli.drawing import table
 
-            self._page(table(columns, items, bold=self._bold))
+            self._page(table(columns, items, bold=self._bold, is_terminal=self.is_terminal))
         elif listing.empty:
             self.note(listing.empty)
         if len(items) < len(listing.items):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     Column("name"),
-    Column("hostname", kind="id"),
+    Column("hostname"),
     Column("state"),
     Column("tags"),
     Column("session.operator.label", "session"),

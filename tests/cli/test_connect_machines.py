@@ -69,6 +69,22 @@ def test_the_list_says_who_is_there(member: Cmdop) -> None:
     assert (len(limited["items"]), bool(limited["next"])) == (1, True)
 
 
+def test_a_long_hostname_is_shortened_on_a_terminal_only(owner: Cmdop, fleet: Fleet) -> None:
+    long, key = f"{unique('long')}-".ljust(51, "x"), unique("key")
+    fleet.offline(long)
+    owner.here("connect", "tag", long, f"{key}:a").ok()
+    line = ("connect", "list", "--tag", f"{key}:a")
+    terminal = owner.on_terminal(*line, width=80)
+    assert terminal.end() == 0
+    heading, row = terminal.written.decode().replace("\r", "").splitlines()
+    assert max(len(heading), len(row)) <= 80
+    assert row.count(f"{long[:8]}") == 2  # its name and its hostname, as far as there is room
+    assert long not in row
+    assert row.count("...") >= 2
+    for form in ("tsv", "json", "quiet", "table"):
+        assert long in owner.here(*line, "-o", form).ok().out, form
+
+
 def test_tags_are_given_taken_and_asked_for(owner: Cmdop, fleet: Fleet) -> None:
     name, key = added(fleet), unique("key")
     assert owner.here("connect", "tag", name, f"{key}:a", "env:prod", "--json").ok().json["tags"] == {
