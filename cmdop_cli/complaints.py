@@ -67,6 +67,8 @@ def too_many(context: Any, extra: "Sequence[str]") -> Failure:
     message = f"{words} is more than {path} takes" if takes_any else f"{path} takes no words after it, such as {words}"
     fix = f"{path} --help"
     machine = context.params.get("machine")
+    if path == f"{PROGRAM} connect to" and machine and (verb := verb_meant(context.obj, machine)):
+        return unknown_command(f"{PROGRAM} connect", machine, verb, extra, runs=True)
     if path == f"{PROGRAM} connect to" and machine:  # as ssh takes a command
         fix = shlex.join([PROGRAM, "connect", "exec", machine, "--", *extra])
     return Failure(Code.USAGE, message, why=f"its usage is {usage_line(context.command, path)}", hint=fix)
@@ -91,6 +93,16 @@ def unknown_command(path: str, name: str, near: str, after: "Sequence[str]" = ()
     if is_root and name == "version":
         fix = f"{PROGRAM} --version"
     return Failure(Code.USAGE, f"{name} is {what}", why=f"the nearest is {near}" if near else "", hint=fix)
+
+
+def verb_meant(call: "Call", machine: str) -> str:
+    """Return the verb of ``connect`` that was probably meant by a word which became a machine, or ``""``."""
+    from cmdop_cli.unreached import nearest
+
+    connect, words = CATALOG["connect"], call.arguments
+    if not isinstance(connect, Noun) or machine not in words or "to" in words[: words.index(machine)]:
+        return ""
+    return nearest(machine, (name for name, each in connect.verbs.items() if not each.hidden))
 
 
 def _verb_elsewhere(name: str) -> str:

@@ -12,11 +12,14 @@ _GAP = "  "
 _NARROWEST = 8  # cells; a column is not squeezed below it
 
 
-def table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]], *, bold: Callable[[str], str]) -> str:
-    """Return ``items`` as aligned lines under a heading, squeezed to the terminal where texts are long."""
+def table(
+    columns: Sequence[Column], items: Sequence[Mapping[str, Any]], *, bold: Callable[[str], str], is_terminal: bool
+) -> str:
+    """Return ``items`` as aligned lines under a heading; on a terminal long texts are squeezed into its width."""
     rows = [[shown(column, pick(item, column.name)) for column in columns] for item in items]
     sizes = [max(width(column.title), *(width(row[place]) for row in rows)) for place, column in enumerate(columns)]
-    _squeeze(sizes, columns, shutil.get_terminal_size().columns)
+    if is_terminal:
+        _squeeze(sizes, columns, shutil.get_terminal_size().columns)
     lines = [bold(_line([column.title for column in columns], sizes, columns))]
     lines += [_line(row, sizes, columns) for row in rows]
     return "".join(f"{line}\n" for line in lines)
@@ -65,7 +68,7 @@ def shown(column: Column, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(shown(column, item) for item in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{safe(str(key))}={shown(column, item)}" for key, item in value.items())
+        return ", ".join(f"{safe(str(key))}:{shown(column, item)}" for key, item in value.items())
     return safe(str(value))
 
 
@@ -82,14 +85,15 @@ def _moment(value: str, kind: str) -> str:
 
 
 def _squeeze(sizes: list[int], columns: Sequence[Column], room: int) -> None:
-    free = [place for place, column in enumerate(columns) if column.kind == "text"]
-    while sum(sizes) + len(_GAP) * (len(sizes) - 1) > room:
-        widest = max(
-            (place for place in free if sizes[place] > _NARROWEST), key=lambda place: sizes[place], default=None
-        )
-        if widest is None:
-            return
-        sizes[widest] -= 1
+    for kind in ("aside", "text"):
+        free = [place for place, column in enumerate(columns) if column.kind == kind]
+        while sum(sizes) + len(_GAP) * (len(sizes) - 1) > room:
+            widest = max(
+                (place for place in free if sizes[place] > _NARROWEST), key=lambda place: sizes[place], default=None
+            )
+            if widest is None:
+                break
+            sizes[widest] -= 1
 
 
 def _line(cells: Sequence[str], sizes: Sequence[int], columns: Sequence[Column]) -> str:

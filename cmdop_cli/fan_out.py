@@ -198,9 +198,12 @@ class FanOut:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return the line that ends a fan-out; whoever did not end well is named."""
+    """Return the line that ends a fan-out; whoever did not end well is named, those with one reason together."""
     bad = [each for each in outcomes if not each.is_good]
-    names = "; ".join(f"{each.machine}: {each.sentence}" for each in bad)
+    alike: dict[str, list[str]] = {}
+    for each in bad:
+        alike.setdefault(each.sentence, []).append(each.machine)
+    names = "; ".join(f"{', '.join(machines)}: {sentence}" for sentence, machines in alike.items())
     counted = f"{len(outcomes)} machine{'' if len(outcomes) == 1 else 's'}: {len(outcomes) - len(bad)} succeeded"
     return counted + (f", {len(bad)} failed ({names})" if bad else "")
 

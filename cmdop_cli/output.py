@@ -122,7 +122,7 @@ class Output:
         elif items:
             from cmdop_cli.drawing import table
 
-            self._page(table(columns, items, bold=self._bold))
+            self._page(table(columns, items, bold=self._bold, is_terminal=self.is_terminal))
         elif listing.empty:
             self.note(listing.empty)
         if len(items) < len(listing.items):
@@ -279,7 +279,10 @@ class Output:
 
 
 def _cell(value: "Any") -> str:
-    """Return ``value`` as one TSV cell: exact but for what would break a line or steer a terminal."""
+    """Return ``value`` as one TSV cell: exact but for what would break a line or steer a terminal.
+
+    An object reads as tags are typed, ``key:value``.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -287,7 +290,7 @@ def _cell(value: "Any") -> str:
     if isinstance(value, list):
         return ",".join(_cell(item) for item in value)
     if isinstance(value, Mapping):
-        return ",".join(f"{safe(str(key))}={_cell(item)}" for key, item in value.items())
+        return ",".join(f"{safe(str(key))}:{_cell(item)}" for key, item in value.items())
     return safe(str(value))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cmdop_cli.failures import Failure, usage
 from cmdop_cli.results import Listing, Record, Status
-from cmdop_wire.vocab import ErrorCode
+from cmdop_wire.vocab import Action, ErrorCode
 
 if TYPE_CHECKING:
     from cmdop_cli.call import Call
@@ -86,7 +86,7 @@ def observed(call: "Call", machine: str) -> Status:
     """Show the session on ``machine`` until it ends or the person leaves; nothing that is typed goes there (D-26)."""
     from cmdop_cli import attaching, machine_dialer, machine_names
     from cmdop_sdk.attached import Terminal
-    from cmdop_sdk.errors import StreamClosed
+    from cmdop_sdk.errors import NotFound, StreamClosed
 
     def opened(session: Terminal) -> None:
         leave = "; Ctrl-C, q or ~. leaves" if attaching.is_possible() else ""
@@ -97,11 +97,27 @@ def observed(call: "Call", machine: str) -> Status:
 
     try:
         has_ended = machine_names.understood(call, machine, lambda ref: call.run(observe(ref), waiting=None))
+    except NotFound as nothing:
+        _, begins, hostname = nothing.hint.rpartition("cmdop connect to ")
+        if begins and not _may_operate(call, hostname):
+            nothing.hint = "cmdop connect list"
+        raise
     except StreamClosed as closed:
         _lead_on(closed, call.line, machine)
         raise
     call.note(f"the session on {machine} has ended" if has_ended else f"no longer watching {machine}")
     return Status()
+
+
+def _may_operate(call: "Call", machine: str) -> bool:
+    """Tell whether the caller may begin a session on ``machine``; a doubt is a no."""
+    from cmdop_sdk.errors import CMDOPError
+
+    try:
+        may = call.ask(lambda client: client.machines.show(machine)).authorized_actions
+    except (CMDOPError, Failure):
+        return False
+    return Action.SESSION_OPERATE in may
 
 
 def _say_whose(call: "Call", held: "SessionConflict") -> None:
@@ -214,12 +230,9 @@ def _tagged(call: "Call", tags: tuple[str, ...], known: Mapping[str, str]) -> di
     from cmdop_cli.machine_names import tags_of
 
     found = call.ask(lambda client: client.machines.list(tags=tags_of(tags)).all())
-    if not found and not known:
-        raise Failure(
-            ErrorCode.NOT_FOUND,
-            f"no machine has the tags {', '.join(tags)}",
-            hint=f"cmdop connect list --tag {tags[0]}",
-        )
+    if not found:  # also beside names: a slip in a tag would leave out everything that was meant by it
+        having = f"the tag {tags[0]}" if len(tags) == 1 else f"all of the tags {', '.join(tags)}"
+        raise Failure(ErrorCode.NOT_FOUND, f"no machine has {having}; nothing was run", hint="cmdop connect list")
     folded = {name.casefold() for name in known}
     return {
         each.name: each.id for each in found if not folded & {each.id, each.name.casefold(), each.hostname.casefold()}

@@ -13,7 +13,8 @@ class Column(NamedTuple):
     """One column: the field (dots descend: ``workspace.slug``), its heading, and how its values read.
 
     ``kind`` is ``text``, ``id`` (never shortened), ``time`` (ISO 8601; local and to the minute in a table), ``ago`` and
-    ``ends`` (a time; in a table its distance, none ``never``), ``number`` (right-aligned), ``mark`` (``*`` when true).
+    ``ends`` (a time; in a table its distance, none ``never``), ``number`` (right-aligned), ``mark`` (``*`` when true),
+    ``aside`` (text that is shortened before any other).
     ``show`` makes of a value what a person reads in a table; everywhere else it stays as it is.
     """
 

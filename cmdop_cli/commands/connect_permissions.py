@@ -19,7 +19,7 @@ RULES = (Column("number", kind="number"), Column("verdict"), Column("operation")
 DECISIONS = (
     Column("at", kind="time"),
     Column("verdict"),
-    Column("actor.label", "for"),
+    Column("actor.label", "for", "aside"),
     Column("request"),
     Column("reason"),
 )

@@ -9,7 +9,7 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Failure, usage
 from cmdop_cli.results import Column, Listing, Record
-from cmdop_wire.vocab import ErrorCode
+from cmdop_wire.vocab import ErrorCode, Reach
 
 if TYPE_CHECKING:
     from cmdop_sdk.client import AsyncCMDOPClient
@@ -89,9 +89,12 @@ async def _both(client: "AsyncCMDOPClient", machine: str, to: str) -> "tuple[Mac
     workspaces = await client.me.workspaces().all()
     there = next((each for each in workspaces if to in (each.id, each.slug)), None)
     if there is None:
+        info = await client.sign_in.info()
+        is_narrow = info.reach != Reach.ALL  # a sign-in for one workspace, or a key: it sees no other one
+        unseen = f"there is no workspace {to} that this sign-in may enter; moving needs one for all workspaces"
         raise Failure(
             ErrorCode.NOT_FOUND,
-            f"there is no workspace {to} that this sign-in may enter; moving needs one for all workspaces",
-            hint="cmdop login",
+            unseen if is_narrow else f"there is no workspace {to} that you may enter",
+            hint="cmdop login" if is_narrow else "cmdop workspace list",
         )
     return found, there

@@ -54,6 +54,9 @@ def get(
             raise usage("stdout cannot carry both the file and JSON", hint=f"cmdop connect get {source}")
         _transferred(call, machine, path, lambda dialer, progress: _to_stdout(call, dialer, machine, path, progress))
         return None
+    if local is not None and _is_place(local):
+        at = len(call.arguments) - 1 - call.arguments[::-1].index(local)  # the first may be the same word, a machine's
+        raise usage(f"{local} reads like a place on a machine, and files come here", hint=_here(call, at))
     to = _kept_at(local, PurePosixPath(path).name)
     if to.exists() and not to.is_file():  # a device or a pipe would be replaced by a file, and nobody wants that
         line = shlex.join(["cmdop", "connect", "get", source, PIPE])
@@ -86,6 +89,10 @@ def put(
     tar c site | cmdop connect put - web-1:site.tar
     """
     call = ctx.call
+    if _is_place(local):
+        first_bring = shlex.join(["cmdop", "connect", "get", local])
+        fix = _here(call, call.arguments.index(local)) if Path(local).exists() else first_bring
+        raise usage(f"{local} reads like a place on a machine, and files are sent from here", hint=fix)
     machine, path = _place(target, default="" if local == PIPE else Path(local).name)
     if local != PIPE and not Path(local).is_file():
         here = Path(local)
@@ -160,14 +167,26 @@ def _looking(machine: str, path: str, code: str) -> str:
 
 def _place(text: str, default: str = "") -> tuple[str, str]:
     """Return machine and path of ``MACHINE:PATH``; a folder as path gets the name ``default``."""
-    machine, colon, path = text.partition(":")
-    if not machine or not colon or "/" in machine:
+    machine, _, path = text.partition(":")
+    if not _is_place(text):
         raise usage(f"{text} is no place on a machine: write MACHINE:PATH", hint="cmdop connect list")
     if path == "" or path.endswith("/"):
         path += default
     if path == "" or path.endswith("/"):
         raise usage(f"{text} names no file", hint=shlex.join([*_ON, machine, "--", "ls", "-la", path or "."]))
     return machine, path
+
+
+def _is_place(text: str) -> bool:
+    """Tell whether ``text`` is of the form ``MACHINE:PATH``; a file here that is called so is written ``./a:b``."""
+    machine, colon, _ = text.partition(":")
+    return bool(machine and colon) and "/" not in machine
+
+
+def _here(call: "Call", at: int) -> str:
+    """Return the line of ``call`` with its word at ``at`` as a file here."""
+    words = call.arguments
+    return shlex.join(["cmdop", *words[:at], f"./{words[at]}", *words[at + 1 :]])
 
 
 def _kept_at(local: str | None, name: str) -> Path:

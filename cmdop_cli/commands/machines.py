@@ -1,6 +1,6 @@
 """``cmdop connect list | show | rename | tag | remove``: the machines of a workspace (D-5, D-28)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,16 +17,11 @@ if TYPE_CHECKING:
     from cmdop_sdk.models import Page
 
 
-def _tags(tags: Mapping[str, str]) -> str:
-    """Return tags as they are typed."""
-    return ", ".join(f"{key}:{value}" for key, value in tags.items()) or "-"
-
-
 COLUMNS = (
     Column("name"),
-    Column("hostname", kind="id"),
+    Column("hostname"),
     Column("state"),
-    Column("tags", show=_tags),
+    Column("tags"),
     Column("session.operator.label", "session"),
     Column("last_seen_at", "seen", "ago"),
 )
@@ -35,7 +30,7 @@ DETAILS = (
     Column("name"),
     Column("hostname"),
     Column("state"),
-    Column("tags", show=_tags),
+    Column("tags"),
     Column("session.operator.label", "session of"),
     Column("session.since", "since", "time"),
     Column("gate_mode", "gate"),

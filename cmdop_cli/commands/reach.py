@@ -33,10 +33,12 @@ def to(
     cmdop connect web-1
     cmdop connect to web-1 --take-over
     """
-    from cmdop_cli import attaching
+    from cmdop_cli import attaching, complaints
 
     call = ctx.call
     if not attaching.is_possible():
+        if machine is not None and (verb := complaints.verb_meant(call, machine)):
+            raise complaints.unknown_command("cmdop connect", machine, verb, runs=True)
         raise usage(
             "a session needs a terminal on stdin and stdout",
             hint=f"cmdop connect exec {machine or 'MACHINE'} -- COMMAND",
@@ -92,10 +94,11 @@ def execute(
 ) -> Status | Record | Listing:
     """Run a command on one machine, or on many.
 
-    No shell reads the words, unless --shell asks for one. On one machine stdin, stdout, stderr and the exit status are
-    the command's own; 255 is a failure of ours before it ran, 124 a time-out. On several every line bears its
-    machine's name, or with --json every machine is a record; the exit status is 8 when one of them failed. An interrupt
-    ends everything that was started.
+    No shell reads the words, unless --shell asks for one. On one machine stdout, stderr and the exit status are the
+    command's own, and so is stdin from a pipe or a file, while a terminal is not read; 255 is a failure of ours before
+    it ran, 124 a time-out. On several, or with --json, there is no stdin: every line bears its machine's name, or
+    every machine is a record; the exit status is 8 when one of them failed. An interrupt ends everything that was
+    started.
 
     cmdop connect exec web-1 -- uptime
     cmdop connect exec --tag env:prod --parallel 50 --json -- uname -r

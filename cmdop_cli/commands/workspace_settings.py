@@ -40,11 +40,11 @@ def change(
 ) -> Record:
     """Change what belongs to the workspace.
 
-    auto_tags is a list such as env=prod,role=web, name_pattern is made of ${hostname} and ${short_id}, gate_mode is
+    auto_tags is a list such as env:prod,role:web, name_pattern is made of ${hostname} and ${short_id}, gate_mode is
     default, strict or bypass, gate_rules is a JSON list. What a machine starts with changes for new machines only.
 
     cmdop workspace settings set timezone=Europe/Berlin gate_mode=strict
-    cmdop workspace settings set auto_tags=env=prod,role=web --dry-run
+    cmdop workspace settings set auto_tags=env:prod,role:web --dry-run
     """
     changes = _changes(pairs)
     if ctx.call.is_dry_run:
@@ -112,8 +112,9 @@ def _read(name: str, value: str) -> Any:
 def _tags(text: str) -> dict[str, str]:
     tags: dict[str, str] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals or key in tags:
-            raise usage(f"{part!r}: auto_tags is a list such as env=prod,role=web, each key once")
+        # The mark was an equals sign at first; no key and no value has either.
+        key, colon, value = part.replace("=", ":", 0 if ":" in part else 1).partition(":")
+        if not colon or key in tags:
+            raise usage(f"{part!r}: auto_tags is a list such as env:prod,role:web, each key once")
         tags[key] = value
     return tags

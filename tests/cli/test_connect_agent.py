@@ -718,6 +718,11 @@ def test_decisions_are_listed_here_and_in_the_workspace_s_log(owner: Cmdop, worl
     (denied,) = owner("connect", "permissions", "audit", "--verdict", "deny", "--json").ok().json["items"]
     assert denied["actor"]["kind"] == "personal_key"
     assert denied["reason"] == "rule: deny execute_command uname **"
+    terminal = owner.on_terminal("connect", "permissions", "audit", width=80)
+    assert terminal.end() == 0
+    heading, *rows = terminal.written.decode().replace("\r", "").splitlines()
+    assert max(map(len, (heading, *rows))) <= 80
+    assert 80 - heading.index("REQUEST") >= 40  # half of it for what was asked, and why it was decided so
 
 
 @pytest.mark.parametrize("accepted", [False, True])

@@ -69,6 +69,22 @@ def test_the_list_says_who_is_there(member: Cmdop) -> None:
     assert (len(limited["items"]), bool(limited["next"])) == (1, True)
 
 
+def test_a_long_hostname_is_shortened_on_a_terminal_only(owner: Cmdop, fleet: Fleet) -> None:
+    long, key = f"{unique('long')}-".ljust(51, "x"), unique("key")
+    fleet.offline(long)
+    owner.here("connect", "tag", long, f"{key}:a").ok()
+    line = ("connect", "list", "--tag", f"{key}:a")
+    terminal = owner.on_terminal(*line, width=80)
+    assert terminal.end() == 0
+    heading, row = terminal.written.decode().replace("\r", "").splitlines()
+    assert max(len(heading), len(row)) <= 80
+    assert row.count(f"{long[:8]}") == 2  # its name and its hostname, as far as there is room
+    assert long not in row
+    assert row.count("...") >= 2
+    for form in ("tsv", "json", "quiet", "table"):
+        assert long in owner.here(*line, "-o", form).ok().out, form
+
+
 def test_tags_are_given_taken_and_asked_for(owner: Cmdop, fleet: Fleet) -> None:
     name, key = added(fleet), unique("key")
     assert owner.here("connect", "tag", name, f"{key}:a", "env:prod", "--json").ok().json["tags"] == {
@@ -83,6 +99,18 @@ def test_tags_are_given_taken_and_asked_for(owner: Cmdop, fleet: Fleet) -> None:
     assert owner.here("connect", "show", name, "--json").ok().json["tags"] == {key: "b"}
     for wrong in ([], ["novalue"], ["a:b", "a:c"], ["a:b", "--remove", "a"]):
         assert owner.here("connect", "tag", name, *wrong).code == Exit.USAGE, wrong
+
+
+def test_tags_of_a_pipe_are_what_the_option_takes(owner: Cmdop, fleet: Fleet) -> None:
+    name, key = added(fleet), unique("key")
+    owner.here("connect", "tag", name, f"{key}:b", "env:prod").ok()
+    piped = owner.here("connect", "list", "--tag", f"{key}:b").ok().out.split("\t")[3]
+    assert set(piped.split(",")) == {f"{key}:b", "env:prod"}
+    assert owner.here("connect", "list", *(f"--tag={each}" for each in piped.split(",")), "-q").ok().out == f"{name}\n"
+    for form in ("quiet", "table", "tsv"):
+        shown = owner.here("connect", "show", name, "--fields", "tags", "-o", form).ok().out
+        assert f"{key}:b" in shown, form
+        assert "=" not in shown
 
 
 def test_show_takes_id_hostname_and_name(owner: Cmdop, fleet: Fleet) -> None:
@@ -274,6 +302,17 @@ def test_an_unknown_target_is_exit_3(owner: Cmdop, fleet: Fleet) -> None:
         assert target in ran.err
 
 
+def test_a_target_that_is_unknown_or_not_theirs_reads_the_same(cmdop: Cmdop, owner: Cmdop, fleet: Fleet) -> None:
+    line = ("connect", "workspace", "move", "off-1", "--yes", "--to")
+    assert "\nfix: cmdop login\n" in owner.here(*line, "nowhere").err  # signed in for one workspace only
+    sign_in(cmdop, fleet.world, "owner", "acme")
+    there = fleet.world.globex.slug
+    told = {target: cmdop.here(*line, target).err for target in (there, "nowhere")}
+    assert told["nowhere"].startswith("error: there is no workspace nowhere that you may enter\n")
+    assert "\nfix: cmdop workspace list\n" in told["nowhere"]
+    assert told[there].replace(there, "nowhere") == told["nowhere"]
+
+
 def test_sync_refreshes_what_completion_knows(cmdop: Cmdop, fleet: Fleet) -> None:
     sign_in(cmdop, fleet.world, "visitor", "acme")
     ran = cmdop.here("connect", "workspace", "sync", "--json").ok()
@@ -297,6 +336,35 @@ def test_a_file_goes_there_and_back(member: Cmdop, fleet: Fleet) -> None:
     back = member("connect", "get", f"web-1:{name}", "--json").ok().json
     assert back["local"] == name
     assert (member.folder / name).read_bytes() == data
+
+
+def test_a_place_on_a_machine_is_no_file_here(member: Cmdop, fleet: Fleet) -> None:
+    name = unique("file")
+    (fleet.home / name).write_text("theirs")
+    ran = member("connect", "get", f"web-1:{name}", "web-1:b", "--force")
+    assert ran.code == Exit.USAGE
+    assert f"\nfix: cmdop connect get web-1:{name} ./web-1:b --force\n" in ran.err
+    assert not (member.folder / "web-1:b").exists()
+    member("connect", "get", f"web-1:{name}", "./web-1:b").ok()
+    assert (member.folder / "web-1:b").read_text() == "theirs"
+    (member.folder / "web-1:d").mkdir()
+    assert member("connect", "get", f"web-1:{name}", "web-1:d").code == Exit.USAGE
+    member("connect", "get", f"web-1:{name}", "./web-1:d").ok()
+    assert (member.folder / "web-1:d" / name).read_text() == "theirs"
+
+
+def test_a_file_is_put_from_here_only(member: Cmdop, fleet: Fleet) -> None:
+    name = unique("file")
+    ran = member("connect", "put", "web-2:b", f"web-1:{name}")
+    assert ran.code == Exit.USAGE
+    assert "\nfix: cmdop connect get web-2:b\n" in ran.err
+    (member.folder / "web-2:b").write_text("ours")
+    ran = member("connect", "put", "web-2:b", f"web-1:{name}")
+    assert ran.code == Exit.USAGE
+    assert f"\nfix: cmdop connect put ./web-2:b web-1:{name}\n" in ran.err
+    assert not (fleet.home / name).exists()
+    member("connect", "put", "./web-2:b", f"web-1:{name}").ok()
+    assert (fleet.home / name).read_text() == "ours"
 
 
 def test_nothing_here_is_replaced_without_force(member: Cmdop, fleet: Fleet) -> None:

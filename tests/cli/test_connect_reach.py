@@ -240,6 +240,18 @@ def test_watching_nothing_is_exit_3(member: Cmdop) -> None:
     assert "no active session on web-1" in ran.err
 
 
+def test_only_who_may_operate_is_told_to_begin_a_session(member: Cmdop, cmdop: Cmdop, fleet: Fleet) -> None:
+    assert "\nfix: cmdop connect to web-1\n" in member("connect", "observe", "web-1").err
+    begun = member.on_terminal("connect", "observe", "db")  # the beginning of a name is enough there
+    assert begun.end() == Exit.NOT_FOUND
+    assert "fix: cmdop connect to db-1" in begun.text
+    plant(cmdop, fleet.world, "guest")
+    ran = cmdop("connect", "observe", "web-1")
+    assert ran.code == Exit.NOT_FOUND
+    assert "\nfix: cmdop connect list\n" in ran.err
+    cmdop("connect", "list").ok()  # which a guest may
+
+
 # -- names ---------------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +281,18 @@ def test_a_beginning_that_leads_nowhere(member: Cmdop, line: list[str], code: in
     terminal = member.on_terminal(*line)
     assert terminal.end() == code
     assert said in terminal.text
+
+
+def test_without_a_terminal_the_nearest_verb_is_named(member: Cmdop) -> None:
+    for words, fix in (
+        (["lst"], "cmdop connect list"),
+        (["obsrve", "web-1"], "cmdop connect observe web-1"),
+        (["web-1"], "cmdop connect exec web-1 -- COMMAND"),
+        (["to", "lst"], "cmdop connect exec lst -- COMMAND"),
+    ):
+        ran = member("connect", *words)
+        assert ran.code == Exit.USAGE
+        assert f"\nfix: {fix}\n" in ran.err, ran.err
 
 
 def test_a_script_must_say_exactly_what_it_means(member: Cmdop) -> None:

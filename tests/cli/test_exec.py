@@ -387,6 +387,22 @@ def test_one_that_fails_makes_it_8_and_is_named(member: Cmdop) -> None:
     assert "nowhere-1: " in last
 
 
+def test_who_failed_for_one_reason_is_named_together(member: Cmdop, fleet: Fleet) -> None:
+    away = [unique("away") for _ in range(4)]
+    for name in away:
+        fleet.offline(name)
+    line = ("connect", "exec", "web-1", *away, "nowhere-1", "web-2", "nowhere-2", "--", "sh", "-c", "exit 4")
+    last = member(*line).err.splitlines()[-1]
+    assert last.startswith(f"8 machines: 0 succeeded, 8 failed (web-1, web-2: exit 4; {', '.join(away)}: offline; ")
+    assert re.search(r"; nowhere-1, nowhere-2: [^;]+\)$", last)
+    terminal = member.on_terminal(*line, width=80)
+    assert terminal.end() == Exit.PARTIAL
+    shown = [each.rstrip() for each in terminal.text.splitlines()]
+    at = next(place for place, each in enumerate(shown) if each.startswith("8 machines: "))
+    assert " ".join(" ".join(shown[at:]).split()) == last
+    assert max(map(len, shown[at:])) <= 80
+
+
 def test_records_of_many(member: Cmdop) -> None:
     line = ("connect", "exec", "web-1", "off-1", "web-2", "--json", "--", "hostname")
     ran = member(*line)
@@ -430,6 +446,17 @@ def test_tags_choose_machines(cmdop: Cmdop, fleet: Fleet) -> None:
     assert sorted(by_machine(ran)) == ["WEB-1", "db-1", "web-2"]  # nothing runs twice on one machine
     assert owner("connect", "exec", "--tag", f"{tag}:none", "--", "echo", "x").code == Exit.NOT_FOUND
     assert owner.here("connect", "exec", "--tag", "front", "--", "echo", "x").code == Exit.USAGE
+
+
+def test_a_tag_that_no_machine_has_is_refused_beside_a_name_too(member: Cmdop, fleet: Fleet) -> None:
+    mark = unique("mark")
+    for more in ([], ["--dry-run"]):
+        ran = member("connect", "exec", "--tag", "typo:x", "web-1", *more, "--", "touch", mark)
+        assert (ran.code, ran.out) == (Exit.NOT_FOUND, "")
+        assert ran.err.startswith("error: no machine has the tag typo:x; nothing was run\n")
+        assert f"\nwhy: workspace {fleet.world.acme.slug} (from " in ran.err
+        assert "\nfix: cmdop connect list\n" in ran.err
+    assert not (fleet.home / mark).exists()
 
 
 def test_what_machines_print_steers_no_terminal(member: Cmdop) -> None:

@@ -203,6 +203,15 @@ def test_settings_are_shown_and_set_together(cmdop: Cmdop, world: World) -> None
     assert shown["gate_rules"] == json.loads(rules)
 
 
+def test_tags_of_new_machines_are_written_as_all_tags_are(cmdop: Cmdop, world: World) -> None:
+    sign_in(cmdop, world, "owner", "acme")
+    for given in ("auto_tags=env:prod,role:web", "auto_tags=env=prod,role:web"):  # the latter is how it was at first
+        cmdop.here("workspace", "settings", "set", given).ok()
+        shown = cmdop.here("workspace", "settings", "show", "-q", "--fields", "auto_tags").ok().out
+        assert shown == "env:prod,role:web\n"
+        cmdop.here("workspace", "settings", "set", "auto_tags=").ok()
+
+
 def test_planning_settings_changes_nothing(cmdop: Cmdop, world: World) -> None:
     sign_in(cmdop, world, "owner", "acme")
     before = cmdop.here("workspace", "settings", "--json").ok().json
