@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from cmdop_server.config import Network
+from cmdop_server.values import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 FORWARDED = (

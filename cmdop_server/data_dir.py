@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmdop_server.config import Config, Secret
+from cmdop_server.config import Config
 from cmdop_server.refusal import Refusal
+from cmdop_server.values import Secret
 
 if TYPE_CHECKING:
     from filelock import FileLock

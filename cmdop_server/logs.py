@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from cmdop_server.config import LogFormat, Secret
+from cmdop_server.values import LogFormat, Secret
 from cmdop_wire.ids import KeyText, mask
 
 REDACTED = "…"

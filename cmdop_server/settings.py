@@ -5,8 +5,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cmdop_server import data_dir as data_directory
-from cmdop_server.config import Config, Network, PostgresUrl, load
+from cmdop_server.config import Config, load
 from cmdop_server.limits import BODY_BYTES, RATE_LIMITS
+from cmdop_server.values import Network, PostgresUrl
 
 CMDOP_CONFIG: Config = load(os.environ)
 DATA_DIR = CMDOP_CONFIG.data_dir

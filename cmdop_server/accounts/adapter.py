@@ -15,8 +15,8 @@ from cmdop_server.access.actor import SYSTEM, Actor, ActorKind
 from cmdop_server.accounts import services
 from cmdop_server.accounts.models import Account
 from cmdop_server.address import client_address
-from cmdop_server.config import Signup
 from cmdop_server.requests import request_id
+from cmdop_server.values import Signup
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]

@@ -6,7 +6,7 @@ from allauth.account.adapter import get_adapter
 from django import template
 from django.conf import settings
 
-from cmdop_server.config import Signup
+from cmdop_server.values import Signup
 
 register = template.Library()
 
