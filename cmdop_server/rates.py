@@ -4,6 +4,7 @@ The counters live in each worker's memory, so N workers together allow up to N t
 what guards secrets against guessing (user codes, passwords) is counted in the database instead.
 """
 
+import math
 import time
 from collections import deque
 from functools import cache
@@ -65,7 +66,7 @@ def check(name: str, who: str) -> None:
     wait = _windows(name).wait(who)
     if wait > 0:
         raise Refused(
-            ErrorCode.RATE_LIMITED, "too many requests", hint="wait and try again", retry_after=max(1, round(wait))
+            ErrorCode.RATE_LIMITED, "too many requests", hint="wait and try again", retry_after=math.ceil(wait)
         )
 
 
