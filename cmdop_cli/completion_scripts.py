@@ -36,6 +36,7 @@ _cmdop() {
 if [[ $funcstack[1] == _cmdop ]]; then
     _cmdop "$@"
 else
+    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
     compdef _cmdop cmdop
 fi
 """

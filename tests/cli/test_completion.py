@@ -176,6 +176,14 @@ def test_fish(isolated: dict[str, str]) -> None:
         assert sorted(each.split("\t")[0] for each in done.stdout.splitlines()) == expected, line
 
 
+def test_zsh_whose_completion_nobody_has_started_takes_the_script(isolated: dict[str, str]) -> None:
+    script = f"source <({shlex.quote(str(COMMAND))} completion zsh); print $_comps[cmdop]"
+    done = subprocess.run(
+        [tool("zsh"), "-f", "-c", script], env=isolated, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("_cmdop\n", "")
+
+
 @pytest.mark.slow
 def test_zsh(isolated: dict[str, str], terminal: Callable[..., Terminal]) -> None:
     write(isolated, state())
