@@ -151,6 +151,18 @@ def _scopes(_: "Call") -> Iterator[Candidate]:
     return ((str(scope), "") for scope in Scope)
 
 
+def _operations(_: "Call") -> Iterator[Candidate]:
+    from cmdop_wire.vocab import GateOperation
+
+    return ((str(operation), "") for operation in GateOperation)
+
+
+def _states(_: "Call") -> Iterator[Candidate]:
+    from cmdop_wire.vocab import KeyState
+
+    return ((word, "") for word in (*KeyState, "all"))
+
+
 def _of(words: Sequence[str]) -> Callable[["Call"], Iterator[Candidate]]:
     return lambda _: ((word, "") for word in words)
 
@@ -159,6 +171,7 @@ _SOURCES: dict[str, Callable[["Call"], Iterable[Candidate]]] = {
     "workspace": _workspaces,
     "slug": _workspaces,
     "expect": _workspaces,
+    "to": _workspaces,
     "profile": _profiles,
     "old": _profiles,
     "machine": _machines,
@@ -168,6 +181,8 @@ _SOURCES: dict[str, Callable[["Call"], Iterable[Candidate]]] = {
     "output": _of(OUTPUTS),
     "role": _roles,
     "scope": _scopes,
+    "operation": _operations,
+    "state": _states,
     "shell": _of(tuple(SCRIPTS)),
 }
 
