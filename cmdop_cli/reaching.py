@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cmdop_cli.failures import Failure, usage
+from cmdop_cli.options import SPELLED, VALUED
 from cmdop_cli.results import Listing, Record, Status
 from cmdop_wire.vocab import Action, ErrorCode
 
@@ -38,6 +39,8 @@ def work_of(call: "Call", timeout: str, *, is_shell: bool) -> "Work":
 def without_dashes(words: Sequence[str]) -> Failure:
     """Return the refusal of an ``exec`` without ``--``; its fix is the line with them, where it is clear where."""
     at = list(words).index("exec") + 1 if "exec" in words else len(words)
+    while at < len(words) and words[at].partition("=")[0] in SPELLED:
+        at += 2 if words[at] in VALUED else 1
     named, command = words[at : at + 1], words[at + 1 :]
     if not named or named[0].startswith("-") or (command and command[0].startswith("-")):
         line = "cmdop connect exec MACHINE -- COMMAND"

@@ -195,6 +195,7 @@ def test_a_word_that_was_meant_for_a_shell_gets_one(member: Cmdop) -> None:
         ("web-1", "web-1 -- COMMAND"),
         ("web-1 echo 'a b'", "web-1 -- echo 'a b'"),
         ("web-1 ls -la", "web-1 -- ls -la"),
+        ("-w acme --mode=prod web-1 ls -la", "-w acme --mode=prod web-1 -- ls -la"),
         ("--tag env:prod ls", "MACHINE -- COMMAND"),
         ("web-1 --", "MACHINE -- COMMAND"),
     ],
