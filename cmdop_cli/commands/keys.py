@@ -32,7 +32,9 @@ def _until(moment: object) -> str:
 
 
 _CREATED = Column("created_at", "created", "ago")
-COLUMNS = (
+_OWNER = Column("owner.email", "owner", show=lambda email: "the workspace" if email is None else str(email))
+_STATE = Column("state")
+COLUMNS: tuple[Column, ...] = (
     Column("name"),
     Column("kind", kind="id"),
     Column("prefix", "key", "id"),
@@ -70,19 +72,18 @@ def list_keys(
     stale = [each for each in keys if _is_stale(each)]
     if stale:
         call.note(f"not used for {UNUSED_DAYS} days and without an end: {', '.join(each.name for each in stale)}")
-    columns: tuple[Column, ...] = COLUMNS
-    if everyone:  # whose it is matters more than when it was made, and eighty columns hold one of them
-        columns = (
-            *columns[:2],
-            Column("owner.email", "owner"),
-            *(each for each in columns[2:] if each is not _CREATED),
-        )
+    columns = piped = COLUMNS
+    if everyone:  # whose it is matters more than when it was made, and says the kind: eighty columns hold not all
+        rest = tuple(each for each in COLUMNS[2:] if each is not _CREATED)
+        columns = (COLUMNS[0], _OWNER, *rest)
+        piped = (*COLUMNS[:2], Column("owner.email", "owner"), *rest)
     if state != KeyState.LIVE:
-        columns = (Column("state"), *columns)
+        columns, piped = (_STATE, *columns), (_STATE, *piped)
     return Listing(
         "key",
         keys,
         columns=columns,
+        piped=piped,
         empty=f"no keys in {call.resolution.why}; make one with: cmdop auth create-key --name NAME",
         extra={"stale": [each.id for each in stale]},
     )

@@ -177,6 +177,12 @@ def test_others_keys_are_listed_for_who_may_see_them(cmdop: Cmdop, world: World)
     assert cmdop.here("auth", "list-keys").ok().out == ""
     listed = cmdop.here("auth", "list-keys", "--all").ok().out
     assert listed.split("\t")[:3] == ["theirs", "personal", world["member"].email]
+    world.key("owner", name="everybodys", shared=True)
+    shown = cmdop.on_terminal("auth", "list-keys", "--all")
+    assert shown.end() == 0
+    rows = [line.split() for line in shown.text.splitlines()]
+    assert ["everybodys", "the", "workspace"] in [row[:3] for row in rows]
+    assert ["theirs", world["member"].email] in [row[:2] for row in rows]  # neither of them cut
     refused = sign_in(cmdop.with_(CMDOP_CONFIG_DIR=f"{cmdop.environ['CMDOP_CONFIG_DIR']}-2"), world, "member", "acme")
     assert refused.here("auth", "list-keys", "--all").code == 5
 
