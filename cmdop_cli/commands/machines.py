@@ -76,7 +76,7 @@ def list_machines(
         return Page(await found.all()) if limit is None else await found.first(limit)
 
     if all_workspaces:
-        return _everywhere(call, listed)
+        return _everywhere(call, listed, narrowed=online or bool(tags))
     page = call.ask(listed)
     if not (online or tags or page.next):
         machine_list.keep(call, page.items)
@@ -85,12 +85,14 @@ def list_machines(
         page.items,
         columns=COLUMNS,
         identifier="name",
-        empty=f"no such machines in {call.resolution.why}; bring one in with: {same_workspace(call, 'cmdop connect')}",
+        empty=f"no such machines in {call.resolution.why}"
+        if online or tags
+        else f"no machines in {call.resolution.why}; bring one in with: {same_workspace(call, 'cmdop connect')}",
         next=page.next,
     )
 
 
-def _everywhere(call: "Call", listed: Any) -> Listing:
+def _everywhere(call: "Call", listed: Any, *, narrowed: bool) -> Listing:
     """List the machines of every workspace that the call's credential may enter; one that fails does not end it."""
     from cmdop_cli import memberships, stored_sign_ins
     from cmdop_cli.failures import Failure
@@ -115,8 +117,9 @@ def _everywhere(call: "Call", listed: Any) -> Listing:
         for each in page.items:
             fields = {name: getattr(each, name) for name in each.__struct_fields__}
             items.append({"workspace": {"id": there.id, "slug": there.slug}, **fields})
+    empty = "no machines in any of your workspaces" if not narrowed else "no such machines in any of your workspaces"
     columns = (Column("workspace.slug", "workspace", "id"), *COLUMNS)
-    return Listing("machine", items, columns=columns, identifier="name", empty="no such machines", exit_code=status)
+    return Listing("machine", items, columns=columns, identifier="name", empty=empty, exit_code=status)
 
 
 async def _asked(opening: Any, listed: Any) -> Any:

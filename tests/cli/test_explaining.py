@@ -69,6 +69,11 @@ def test_an_empty_list_leads_on_in_the_same_workspace(cmdop: Cmdop, world: World
     terminal = cmdop.on_terminal("connect", "list", "--workspace", world.acme.slug, width=200)
     assert terminal.end() == Exit.DONE
     assert f"bring one in with: cmdop connect --workspace {world.acme.slug}" in terminal.text
+    assert f"no machines in workspace {world.acme.slug}" in terminal.text
+    terminal = cmdop.on_terminal("connect", "list", "--online", "--workspace", world.acme.slug, width=200)
+    assert terminal.end() == Exit.DONE
+    assert f"no such machines in workspace {world.acme.slug} (from --workspace)" in terminal.text
+    assert "bring one in" not in terminal.text
 
 
 def test_a_guard_s_fix_names_the_workspace_to_us_and_not_to_the_machine(cmdop: Cmdop, world: World) -> None:
