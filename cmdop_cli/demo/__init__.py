@@ -5,7 +5,10 @@ Each command runs as its own process on its own terminal (80 columns), so what i
 """
 
 import contextlib
+import os
+import shlex
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +32,16 @@ def run_demo(*, keep: bool) -> None:
     rest = f"Kept in {folder}." if keep else "Nothing is left behind."
     say(f"\nDone in {time.monotonic() - started:.0f} s. {rest}")
     say("\nTo keep a control plane running:")
+    _say_reachable()
     say("  cmdop server start")
-    say("  cmdop server bootstrap --email you@example.com --token-only")
-    say("  cmdop login --token -")
+    say("and in another terminal:")
+    _say_reachable()
+    say("  cmdop server bootstrap --email you@example.com --token-only | cmdop login --token -")
+
+
+def _say_reachable() -> None:
+    """Print what puts ``cmdop`` on the path of a shell, where it is not: ``make demo`` runs it out of its ``.venv``."""
+    activate = Path(sys.prefix, "bin", "activate")
+    if shutil.which("cmdop") is None and activate.exists():
+        near = os.path.relpath(activate)
+        say(f"  source {shlex.quote(str(activate) if near.startswith('..') else near)}")

@@ -28,13 +28,22 @@ def test_the_demo_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
     there, house = tmp_path / "tmp", tmp_path / "house"
     there.mkdir()
     house.mkdir()
-    environ = bare_environment(house) | {"TMPDIR": str(there)}
+    environ = bare_environment(house) | {"TMPDIR": str(there), "PATH": "/usr/bin:/bin"}
     ran = subprocess.run(
         [str(COMMAND), "demo"], env=environ, cwd=house, capture_output=True, text=True, timeout=110, check=False
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
     missing = [each for each in PROMISED if each not in ran.stdout]
     assert not missing, ran.stdout
+    lines = ran.stdout.partition("To keep a control plane running:\n")[2].splitlines()
+    path_first = f"  source {COMMAND.parent / 'activate'}"  # what is pasted must find cmdop, which is on no path here
+    assert lines == [
+        path_first,
+        "  cmdop server start",
+        "and in another terminal:",
+        path_first,
+        "  cmdop server bootstrap --email you@example.com --token-only | cmdop login --token -",
+    ]
     assert list(there.iterdir()) == []
     assert [each.name for each in house.iterdir()] == []
     left = [each for each in psutil.process_iter(["cmdline"]) if str(there) in " ".join(each.info["cmdline"] or ())]
