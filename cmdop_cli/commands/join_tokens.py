@@ -40,10 +40,11 @@ def create(
     """Make a token that registers one machine, and show it once.
 
     For images and fleets: whoever holds it can bring one machine into the workspace, once, and do nothing else. In a
-    pipe it is all that stdout carries.
+    pipe it is all that stdout carries. The machine names the server, and says yes: nobody is asked there.
 
     cmdop connect join-token create --name web-image --expires 24h
-    cmdop connect join-token create | ssh web-1 cmdop connect --join-token -
+    cmdop connect join-token create > token
+    cmdop connect --server https://cmdop.example --join-token file:token --yes
     """
     from cmdop_cli.times import parse_duration
 
@@ -61,6 +62,8 @@ def create(
         )
     created = call.ask(lambda client: _created(call, client, name, int(life.total_seconds())))
     fields = {field: getattr(created, field) for field in created.__struct_fields__}
+    if call.output.is_terminal:
+        call.note(f"on the machine: cmdop connect --server {call.server.origin} --join-token - --yes")
     shown = {**fields, "secret": created.secret.reveal() if created.secret else None}
     return Secret("join_token", shown, columns=COLUMNS[:5], undo=f"cmdop connect join-token revoke {created.id}")
 

@@ -185,6 +185,11 @@ def test_a_join_token_is_shown_once(owner: Cmdop, fleet: Fleet) -> None:
         "/agent/register", json={"hostname": unique("joined"), "join_token": piped.out.strip()}
     )
     assert answer.status_code == 201, answer.text
+    assert "on the machine" not in piped.err
+    shown = owner.on_terminal("connect", "join-token", "create")
+    assert shown.end() == 0
+    server = fleet.world.server.url
+    assert f"on the machine: cmdop connect --server {server} --join-token - --yes" in " ".join(shown.text.split())
     listed = owner.here("connect", "join-token", "list", "--json").ok()
     token = next(each for each in listed.json["items"] if each["name"] == name)
     assert (token["state"], token["machine_id"]) == ("redeemed", answer.json()["machine"]["id"])
