@@ -95,10 +95,10 @@ def execute(
     """Run a command on one machine, or on many.
 
     No shell reads the words, unless --shell asks for one. On one machine stdout, stderr and the exit status are the
-    command's own, and so is stdin from a pipe or a file, while a terminal is not read; 255 is a failure of ours before
-    it ran, 124 a time-out. On several, or with --json, there is no stdin: every line bears its machine's name, or
-    every machine is a record; the exit status is 8 when one of them failed. An interrupt ends everything that was
-    started.
+    command's own, and so is stdin from a pipe or a file (in a loop that reads one: < /dev/null), while a terminal
+    is not read; 255 is a failure of ours before it ran, 124 a time-out. On several, or with --json, there is no
+    stdin: every line bears its machine's name, or every machine is a record; the exit status is 8 when one of them
+    failed. An interrupt ends everything that was started.
 
     cmdop connect exec web-1 -- uptime
     cmdop connect exec --tag env:prod --parallel 50 --json -- uname -r

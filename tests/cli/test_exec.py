@@ -25,7 +25,7 @@ from cmdop_wire.vocab import Exit, GateMode
 from tests.cli.signed import plant
 from tests.fleet import Fleet, lines, new_fleet, unique
 from tests.processes import REPOSITORY, read_line
-from tests.terminal import Cmdop, Ran
+from tests.terminal import COMMAND, Cmdop, Ran
 
 SECONDS = 30.0
 
@@ -187,6 +187,28 @@ def test_a_word_that_was_meant_for_a_shell_gets_one(member: Cmdop) -> None:
     fix = next(line.removeprefix("fix: cmdop ") for line in ran.err.splitlines() if line.startswith("fix: "))
     assert fix == "connect exec web-1 --shell -- 'echo a | tr a b'"
     assert member(*shlex.split(fix)).ok().out == "b\n"
+
+
+def test_the_loop_of_the_page_for_ci_reaches_every_machine(member: Cmdop) -> None:
+    page = (REPOSITORY / "docs" / "ci.md").read_text()
+    block = next(each for each in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "while read" in each)
+    # A command that lasts, on machines that every test has: what it does with its stdin is the point.
+    listing, _, loop = block.replace("systemctl is-active nginx", "sh -c 'sleep 0.5; echo it is'").partition(
+        "> machines\n"
+    )
+    assert listing.endswith("cmdop connect list --online --quiet ")
+    environ = member.environ | {"PATH": f"{COMMAND.parent}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-c", f"{listing}> listed\nprintf 'web-1\\ndb-1\\n' > machines\n{loop}"],
+        env=environ,
+        cwd=member.folder,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "it is\nit is\n", "")
+    assert {"web-1", "db-1"} <= set((member.folder / "listed").read_text().split())
 
 
 @pytest.mark.parametrize(
