@@ -110,26 +110,32 @@ async def _asked(call: "Call", tokens: "Sequence[StoredToken]") -> "tuple[list[W
     """Return workspaces by name, whether these are all of the account's, and what went wrong on the way.
 
     A sign-in for all workspaces answers for all of them; the others are asked only where there is none that stands.
+    Where one pair of a sign-in is refused, the next one is asked: the right to that workspace alone may have ended.
     """
+    from cmdop_sdk.errors import AuthenticationError
+
     found: dict[str, Workspace] = {}
-    problems: list[Exception] = []
+    problems: dict[str, Exception] = {}
     asked: set[str] = set()
     for token in tokens:
         if token.sign_in_id in asked:
             continue
-        asked.add(token.sign_in_id)
         try:
             async with pair_client(call, token) as client:
                 listed = await client.me.workspaces().all()
         except Exception as problem:
             if not _is_expected(problem):
                 raise
-            problems.append(problem)
+            problems.setdefault(token.sign_in_id, problem)
+            if not isinstance(problem, AuthenticationError):
+                asked.add(token.sign_in_id)
             continue
+        asked.add(token.sign_in_id)
+        problems.pop(token.sign_in_id, None)
         found |= {each.id: each for each in listed}
         if token.reach == Reach.ALL:
             return _by_slug(found), True, []
-    return _by_slug(found), False, problems
+    return _by_slug(found), False, list(problems.values())
 
 
 def _by_slug(found: "dict[str, Workspace]") -> "list[Workspace]":

@@ -75,6 +75,17 @@ def test_list_goes_on_when_one_sign_in_has_ended(cmdop: Cmdop, world: World) -> 
     assert listed.err == f"warning: the sign-in for workspace {world.globex.slug} has ended\n"
 
 
+def test_list_goes_on_when_one_is_no_longer_a_member_of_the_active_one(cmdop: Cmdop, world: World) -> None:
+    sign_in(cmdop, world, "visitor", "globex")
+    cmdop.here("workspace", "show", "-w", world.acme.slug).ok()  # the later pair of the same sign-in is asked first
+    assert len(token_files(cmdop)) > 1
+    world.as_("owner").delete(f"/workspaces/{world.acme.slug}/members/{world['visitor'].id}").raise_for_status()
+    left = cmdop.here("workspace", "list").ok()  # to which whoever is removed is led
+    assert world.globex.slug in left.out
+    assert world.acme.slug not in left.out
+    assert left.err == ""
+
+
 def test_list_with_a_key_is_the_keys_workspace_alone(cmdop: Cmdop, world: World) -> None:
     key = world.key("visitor", workspace="globex")["text"]
     listed = cmdop.with_(CMDOP_API_KEY=key, CMDOP_SERVER_URL=world.server.url)("workspace", "list", "-q").ok()
