@@ -21,8 +21,11 @@ T = TypeVar("T")
 SHORTEST = 2  # characters of a beginning that is understood
 
 
-def understood(call: "Call", ref: str, act: Callable[[str], T]) -> T:
-    """Return ``act(ref)``; where no machine is called so, at a terminal, act on the one whose name begins so."""
+def understood(call: "Call", ref: str, act: Callable[[str], T], *, found: Callable[[str], None] | None = None) -> T:
+    """Return ``act(ref)``; where no machine is called so, at a terminal, act on the one whose name begins so.
+
+    ``found`` is told that one's name, before ``act`` gets its id.
+    """
     from cmdop_cli import unreached
     from cmdop_sdk.errors import NotFound
 
@@ -35,6 +38,8 @@ def understood(call: "Call", ref: str, act: Callable[[str], T]) -> T:
     except NotFound as unknown:
         machine = _beginning(call, ref, unknown)
     call.note(f"{ref} is {machine.name}")
+    if found is not None:
+        found(machine.name)
     with unreached.explained(call, machine.name):
         return act(machine.id)
 

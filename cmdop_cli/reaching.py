@@ -63,6 +63,10 @@ def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
     from cmdop_sdk.errors import SessionConflict, StreamClosed
     from cmdop_wire.exits import Exit
 
+    def called(name: str) -> None:
+        nonlocal machine
+        machine = name
+
     def opened(_: Terminal) -> None:
         call.note(f"{machine} in {call.resolution.why}")
         call.note("~. disconnects, Ctrl-D ends the shell")
@@ -71,7 +75,7 @@ def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
         return await attaching.operate(await machine_dialer.dialer(call), ref, take_over=take_over, opened=opened)
 
     try:
-        ended = machine_names.understood(call, machine, lambda ref: call.run(operate(ref), waiting=None))
+        ended = machine_names.understood(call, machine, lambda ref: call.run(operate(ref), waiting=None), found=called)
     except SessionConflict as held:
         _say_whose(call, held)
         raise
@@ -91,6 +95,10 @@ def observed(call: "Call", machine: str) -> Status:
     from cmdop_sdk.attached import Terminal
     from cmdop_sdk.errors import NotFound, StreamClosed
 
+    def called(name: str) -> None:
+        nonlocal machine
+        machine = name
+
     def opened(session: Terminal) -> None:
         leave = "; Ctrl-C, q or ~. leaves" if attaching.is_possible() else ""
         call.note(f"watching {session.operator} on {machine} in {call.resolution.why}, read only{leave}")
@@ -99,7 +107,9 @@ def observed(call: "Call", machine: str) -> Status:
         return await attaching.observe(await machine_dialer.dialer(call), ref, opened=opened)
 
     try:
-        has_ended = machine_names.understood(call, machine, lambda ref: call.run(observe(ref), waiting=None))
+        has_ended = machine_names.understood(
+            call, machine, lambda ref: call.run(observe(ref), waiting=None), found=called
+        )
     except NotFound as nothing:
         _, begins, hostname = nothing.hint.rpartition("cmdop connect to ")
         if begins and not _may_operate(call, hostname):

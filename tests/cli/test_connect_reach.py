@@ -259,8 +259,10 @@ def test_a_unique_beginning_is_enough_at_a_terminal(member: Cmdop) -> None:
     terminal = member.on_terminal("connect", "db")
     shown = terminal.until("Ctrl-D ends the shell")
     assert "db is db-1" in shown
+    assert "\ndb-1 in workspace " in shown  # from then on it is called by its name
     terminal.type("exit\r")
     assert terminal.end() == 0
+    assert "the session on db-1 has ended" in terminal.text
 
 
 @pytest.mark.parametrize(
