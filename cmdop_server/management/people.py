@@ -129,7 +129,12 @@ def _print_account(
 
     assert isinstance(account, Account)
     login = opening.login_line(config)
-    next_line = f"{login} --token -" if token is not None else login
+    if token is not None:
+        next_line = f"{login} --token -"
+    elif account.has_usable_password():
+        next_line = login
+    else:  # the page of ``login`` would ask for a password that there is not
+        next_line = f"cmdop server user create {account.email} --token"
     if as_json:
         answer_json(
             noun,

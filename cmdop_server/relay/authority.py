@@ -17,7 +17,7 @@ from django.db import close_old_connections
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Refused, Unauthenticated
 from cmdop_server.audit.services import record_denial
-from cmdop_server.credentials.authenticate import actor_from_credential, prove, standing_of
+from cmdop_server.credentials.authenticate import actor_from_credential, note_use, prove, standing_of
 from cmdop_server.machines import queries as machines
 from cmdop_server.machines import services as machine_services
 from cmdop_server.machines.models import Machine
@@ -84,6 +84,7 @@ def caller_of(text: str, *, address: str, request_id: str) -> Caller:
         ticket = redeem_ticket(text, address=address, request_id=request_id)
         return Caller(ticket.actor, ticket.expires_at, ticket.ends_at, (ticket.machine_id, ticket.action))
     proof = prove(text, address=address, request_id=request_id)
+    note_use(proof)
     return Caller(proof.actor, proof.expires_at, proof.ends_at)
 
 

@@ -111,6 +111,24 @@ def test_a_machine_credential_that_dies_between_upgrade_and_hello_gets_no_link(w
     asyncio.run(play())
 
 
+def test_a_key_that_only_opens_streams_has_been_used(world: World, machine: Machine) -> None:
+    key = world.key("owner", "commands:execute", shared=True)
+
+    def last_used() -> str | None:
+        listed = world.as_("owner").get(f"/workspaces/{world.acme.id}/keys").json()["items"]
+        found: str | None = next(each["last_used_at"] for each in listed if each["id"] == key["id"])
+        return found
+
+    async def play() -> None:
+        async with dial(world.server, key["text"]) as socket:
+            await socket.send(opening())
+            assert (await take(socket))[0] is Kind.OPENED
+
+    assert last_used() is None
+    asyncio.run(play())
+    assert last_used() is not None
+
+
 def test_another_key_does_not_prolong_the_stream_of_a_key(world: World, machine: Machine) -> None:
     ends = world.as_("owner").post(
         f"/workspaces/{world.acme.id}/keys",

@@ -148,7 +148,9 @@ def test_user_create_makes_people_and_members_in_the_open(place: Place) -> None:
     assert unheard.returncode == 2
     assert unheard.stderr.endswith("\nfix: cmdop server user create --help\n")
     # Neither attempt left an account behind.
-    assert host.json("user", "create", "carl@example.com")["created"] is True
+    made = host.json("user", "create", "carl@example.com")
+    assert (made["created"], made["next"]) == (True, "cmdop server user create carl@example.com --token")
+    assert host.run("user", "create", "carl@example.com", "--token").stdout.startswith("cmdst_")
     with api(url, place.sign_in(workspace="acme")) as alice:
         events = alice.get("/workspaces/acme/events").json()["items"]
     added = [event for event in events if event["action"] == "member.added"]
