@@ -111,8 +111,9 @@ class Page:
 
     def form(self, action: str) -> Form:
         """Return the only form that goes to ``action``, a path without query."""
-        (form,) = (form for form in self.forms if form.action.partition("?")[0] == action)
-        return form
+        found = [form for form in self.forms if form.action.partition("?")[0] == action]
+        assert len(found) == 1, f"{len(found)} forms to {action} on a page of status {self.status}: {self.html}"
+        return found[0]
 
 
 class Browser(httpx.Client):

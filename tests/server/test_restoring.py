@@ -15,7 +15,7 @@ from tests.operating import PASSWORD, Host, Running, api, host, redeem, used_dir
 from tests.processes import Postgres
 
 __all__ = ["host", "used_dir", "used_host"]  # fixtures
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # many starts of a server, one after the other
 ALICE = "alice@example.com"
 
 
