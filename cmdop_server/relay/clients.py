@@ -299,7 +299,7 @@ class Client:
 
 
 _FOR_THE_RELAY = frozenset({Kind.REAUTH, Kind.PROBE, Kind.PROBED})  # each costs an answer, or a look into the database
-_TOLD = ("argv", "shell", "cwd", "cols", "rows", "term", "timeout", "path", "offset", "size", "mode")
+_TOLD = ("argv", "shell", "cwd", "cols", "rows", "term", "timeout", "path", "size", "mode")
 
 
 def _text(moment: datetime | None) -> str | None:
