@@ -64,6 +64,8 @@ class Limits(NamedTuple):
     input_window: int = 256 * 1024
     channels: int = 256  # on one link
     observers: int = 16  # of one session
+    screen: int = 1000  # columns or rows
+    timeout: float = 7 * 24 * 3600.0  # that a command may be given
     hello: float = 10.0
     probe: float = 3.0
     holder: float = 10.0  # a person's network may be away for a moment (D-26: a dead one's lease is free within 15 s)
