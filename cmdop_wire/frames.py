@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 PROTOCOL = "cmdop.v1"  # the websocket subprotocol
+AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
 VERSION = 1
 LINK = 0  # channel 0 speaks of the link or stream itself
 STREAM = 1  # the one channel of a client stream
