@@ -23,7 +23,7 @@ from cmdop_agent.session import Opening
 from cmdop_agent.work import Work, work_of
 from cmdop_wire.frames import LIMITS
 from cmdop_wire.ids import mask
-from cmdop_wire.vocab import ErrorCode, GateOperation, GateVerdict
+from cmdop_wire.vocab import ErrorCode, GateOperation, GateVerdict, MachineCode
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ def requests_of(opening: Opening, work: Work, root: str) -> list[Request]:
     """
     operation = OPERATIONS.get(opening.kind)
     if operation is None:
-        raise Refusal("unknown_operation", f"this agent does not know {opening.kind!r}", "pip install -U cmdop-cli")
+        unknown = f"this agent does not know {opening.kind!r}"
+        raise Refusal(MachineCode.UNKNOWN_OPERATION, unknown, "pip install -U cmdop-cli")
     if operation in (GateOperation.READ_FILE, GateOperation.WRITE_FILE):
         # No link is followed below the root, so this is the path that will be opened.
         path = "/".join([root.rstrip("/"), *parts_below(root, opening.path)])

@@ -266,7 +266,7 @@ class Channels:
         each.on_input, each.on_input_end = process.inlet.write, process.inlet.end
         timed_out = False
         try:
-            self.outbox.put(channel.opened(pid=process.child.pid))
+            self.outbox.put(channel.opened())
             process.resume()
             try:
                 async with asyncio.timeout(opening.timeout if opening.kind == "command" else None):

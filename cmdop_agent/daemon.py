@@ -6,7 +6,6 @@ It is handed a registration and callbacks; it reads no local state of the comman
 import asyncio
 import contextlib
 import logging
-import os
 import platform
 import signal
 import socket
@@ -150,15 +149,13 @@ class Agent:
             "os": self.machine.os,
             "arch": self.machine.arch,
             "boot": self.machine.boot_id,
-            "pid": os.getpid(),
             "gate": {"mode": str(now.mode), "seeded": now.is_seeded},
             "channels": self.channels.offsets(),
         }
 
     def _welcomed(self, body: dict[str, Any]) -> None:
-        if "version" in body:  # else it is a later SEED
-            self._say(f"connected to {self.registration.server}")
-            self._note_names(body)
+        self._say(f"connected to {self.registration.server}")
+        self._note_names(body)
         seeds = body.get("seeds")
         if isinstance(seeds, dict):
             self._seed(seeds)

@@ -19,7 +19,7 @@ from cmdop_agent.environment import Account
 from cmdop_agent.refusals import Refusal
 from cmdop_agent.rights import acting_as
 from cmdop_wire.frames import LIMITS, Kind
-from cmdop_wire.vocab import ErrorCode
+from cmdop_wire.vocab import ErrorCode, MachineCode
 
 if TYPE_CHECKING:
     from cmdop_agent.channels import Channels, Open
@@ -42,11 +42,11 @@ def parts_below(root: str, path: str) -> list[str]:
     if path.startswith("/"):
         prefix = root.rstrip("/") + "/"
         if not path.startswith(prefix):
-            raise Refusal("outside_root", f"only files below {root} can be reached")
+            raise Refusal(MachineCode.OUTSIDE_ROOT, f"only files below {root} can be reached")
         path = path[len(prefix) :]
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or not parts:
-        raise Refusal("outside_root", "a path may not go up, and names a file")
+        raise Refusal(MachineCode.OUTSIDE_ROOT, "a path may not go up, and names a file")
     return parts
 
 
@@ -72,7 +72,7 @@ def open_for_reading(root: str, parts: list[str]) -> tuple[int, os.stat_result]:
     found = os.fstat(opened)
     if not stat.S_ISREG(found.st_mode):
         os.close(opened)
-        raise Refusal("not_a_file", "only plain files can be read")
+        raise Refusal(MachineCode.NOT_A_FILE, "only plain files can be read")
     return opened, found
 
 
@@ -86,7 +86,7 @@ class Replacement:
         with acting_as(account), folder_of(root, parts) as folder:
             with contextlib.suppress(FileNotFoundError):
                 if not stat.S_ISREG(os.stat(self._name, dir_fd=folder, follow_symlinks=False).st_mode):
-                    raise Refusal("not_a_file", "only plain files can be written")
+                    raise Refusal(MachineCode.NOT_A_FILE, "only plain files can be written")
             self._folder = os.dup(folder)
             try:
                 self.opened = os.open(self._temporary, _NEW, 0o600, dir_fd=folder)
@@ -120,12 +120,12 @@ async def serve_file(channels: "Channels", each: "Open", root: str, account: Acc
         else:
             await _take(channels, each, root, parts, account)
     except (FileNotFoundError, NotADirectoryError):
-        raise Refusal("no_such_file", f"no such file below {root}: {'/'.join(parts)}") from None
+        raise Refusal(MachineCode.NO_SUCH_FILE, f"no such file below {root}: {'/'.join(parts)}") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise Refusal("outside_root", "links are not followed") from None
+            raise Refusal(MachineCode.OUTSIDE_ROOT, "links are not followed") from None
         reason = (error.strerror or str(error)).lower()
-        raise Refusal("cannot_open", f"the machine cannot do it: {reason}") from None
+        raise Refusal(MachineCode.CANNOT_OPEN, f"the machine cannot do it: {reason}") from None
 
 
 async def _send(channels: "Channels", each: "Open", root: str, parts: list[str], account: Account | None) -> None:

@@ -289,8 +289,6 @@ class Link:
         elif frame.kind is Kind.PROBE:
             nonce = frames.body_of(frame).get("nonce")
             self._channels.outbox.put(frames.encode_json(Kind.PROBED, LINK, nonce=nonce))
-        elif frame.kind is Kind.SEED:
-            self._on_welcome(frames.body_of(frame))
         elif frame.kind is Kind.CLOSE:
             self._told = str(frames.body_of(frame).get("reason", ""))
             log.info("the relay ends the link: %s", self._told)

@@ -10,6 +10,7 @@ from cmdop_agent.refusals import Refusal
 from cmdop_agent.session import Opening, clamped
 from cmdop_agent.work import Work, entered
 from cmdop_wire.frames import Kind
+from cmdop_wire.vocab import MachineCode
 
 
 def start(
@@ -52,7 +53,7 @@ def start(
             )
     except (FileNotFoundError, NotADirectoryError) as error:
         missing = error.filename or (work.words[0] if work.words else "the shell")
-        raise Refusal("command_not_found", f"no such command or folder on the machine: {missing}") from None
+        raise Refusal(MachineCode.COMMAND_NOT_FOUND, f"no such command or folder on the machine: {missing}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise Refusal("cannot_start", f"the machine cannot start it: {reason.lower()}") from None
+        raise Refusal(MachineCode.CANNOT_START, f"the machine cannot start it: {reason.lower()}") from None

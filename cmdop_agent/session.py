@@ -11,8 +11,6 @@ from cmdop_wire.flow import Receiver, Sender
 from cmdop_wire.frames import LIMITS, Frame, Kind, Malformed
 
 SIGNALS = frozenset({"INT", "TERM", "HUP", "QUIT", "KILL", "TSTP", "CONT", "USR1", "USR2"})
-LARGEST_SCREEN = 1000
-LONGEST_TIMEOUT = 7 * 24 * 3600.0  # seconds that a command may be given
 LONGEST_NAME = 100  # characters of a stream's id
 LONGEST_TEXT = 2000  # characters of a message or hint: what was asked for may be as long as a frame
 
@@ -78,7 +76,7 @@ def opening_of(frame: Frame) -> Opening:
         raise Malformed(f"the body of OPEN is not as agreed: {error}") from None
     if len(opening.stream_id) > LONGEST_NAME or sum(map(len, (*opening.actor, *opening.actor.values()))) > LONGEST_TEXT:
         raise Malformed("the names of a stream and of who asks are short")  # they come back in HELLO and in EVENT
-    if not 0 < opening.timeout <= LONGEST_TIMEOUT:
+    if not 0 < opening.timeout <= LIMITS.timeout:
         raise Malformed("a time-out is more than nothing and at most a week")
     return opening
 
@@ -87,7 +85,7 @@ def clamped(number: object) -> int:
     """Return a screen size within 1…1000; ``Malformed`` when it is no whole number."""
     if isinstance(number, bool) or not isinstance(number, int):
         raise Malformed("a screen size is a whole number")
-    return max(1, min(LARGEST_SCREEN, number))
+    return max(1, min(LIMITS.screen, number))
 
 
 class Channel:

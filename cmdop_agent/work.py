@@ -15,7 +15,7 @@ from cmdop_agent.environment import Account, child_environment
 from cmdop_agent.refusals import Refusal
 from cmdop_agent.rights import acting_as
 from cmdop_agent.session import Opening
-from cmdop_wire.vocab import ErrorCode
+from cmdop_wire.vocab import ErrorCode, MachineCode
 
 # Only to go through: a folder may be entered by who may not list it.
 _STEP = getattr(os, "O_PATH", 0) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -98,9 +98,9 @@ def _opened(folder: str, account: Account | None) -> int:
             os.stat(".", dir_fd=opened)  # opening it asked only for the right to come here
     except (FileNotFoundError, NotADirectoryError):  # a link that was put in its way is no folder either
         os.close(opened)
-        raise Refusal("command_not_found", f"no such folder on the machine: {folder}") from None
+        raise Refusal(MachineCode.COMMAND_NOT_FOUND, f"no such folder on the machine: {folder}") from None
     except OSError as error:
         os.close(opened)
         reason = (error.strerror or str(error)).lower()
-        raise Refusal("cannot_start", f"the machine cannot enter {folder}: {reason}") from None
+        raise Refusal(MachineCode.CANNOT_START, f"the machine cannot enter {folder}: {reason}") from None
     return opened

@@ -15,10 +15,11 @@ from cmdop_cli.descriptors import Sink
 from cmdop_cli.safe_text import safe
 from cmdop_cli.screen import Screen
 from cmdop_cli.terminal import Escape, Escapes
-from cmdop_sdk.attached import LARGEST_SCREEN, Terminal
+from cmdop_sdk.attached import Terminal
 from cmdop_sdk.dialing import Dialer
 from cmdop_sdk.stream_state import Notice
 from cmdop_wire.exits import Exit
+from cmdop_wire.frames import LIMITS
 
 Opened = Callable[[Terminal], None]
 """Called once the far side runs, before the terminal is touched."""
@@ -57,7 +58,7 @@ async def observe(dialer: Dialer, machine: str, *, opened: Opened) -> bool:
 def size() -> tuple[int, int]:
     """Return columns and rows of our terminal, as far as a far one can have them."""
     cols, rows = terminal.size()
-    return min(cols, LARGEST_SCREEN), min(rows, LARGEST_SCREEN)
+    return min(cols, LIMITS.screen), min(rows, LIMITS.screen)
 
 
 async def _show(session: Terminal, screen: Screen) -> None:

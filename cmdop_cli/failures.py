@@ -7,7 +7,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cmdop_wire.vocab import ErrorCode, Exit
+from cmdop_wire.vocab import ErrorCode, Exit, MachineCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,13 +62,13 @@ EXIT: dict[str, Exit] = {
     "stream_closed": Exit.TEMPORARY,
     "no_agent": Exit.UNREACHABLE,
     # A machine's own refusals, which travel on streams.
-    "no_such_file": Exit.NOT_FOUND,
-    "outside_root": Exit.FORBIDDEN,
-    "not_a_file": Exit.USAGE,
-    "cannot_open": Exit.FORBIDDEN,
-    "command_not_found": Exit.NOT_FOUND,
-    "cannot_start": Exit.FORBIDDEN,
-    "unknown_operation": Exit.USAGE,
+    MachineCode.NO_SUCH_FILE: Exit.NOT_FOUND,
+    MachineCode.OUTSIDE_ROOT: Exit.FORBIDDEN,
+    MachineCode.NOT_A_FILE: Exit.USAGE,
+    MachineCode.CANNOT_OPEN: Exit.FORBIDDEN,
+    MachineCode.COMMAND_NOT_FOUND: Exit.NOT_FOUND,
+    MachineCode.CANNOT_START: Exit.FORBIDDEN,
+    MachineCode.UNKNOWN_OPERATION: Exit.USAGE,
     ErrorCode.MALFORMED: Exit.USAGE,
     ErrorCode.UNAUTHENTICATED: Exit.NO_CREDENTIAL,
     ErrorCode.FORBIDDEN: Exit.FORBIDDEN,

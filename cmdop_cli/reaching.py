@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cmdop_cli.failures import Failure, usage
 from cmdop_cli.options import SPELLED, VALUED
 from cmdop_cli.results import Listing, Record, Status
-from cmdop_wire.vocab import Action, ErrorCode
+from cmdop_wire.vocab import Action, ErrorCode, MachineCode
 
 if TYPE_CHECKING:
     from cmdop_cli.call import Call
@@ -23,7 +23,8 @@ def work_of(call: "Call", timeout: str, *, is_shell: bool) -> "Work":
     """Return what stands after the two dashes as work; a usage error (exit 2) when it cannot be run."""
     from cmdop_cli.executing import Work
     from cmdop_cli.times import parse_duration
-    from cmdop_sdk.running import LONGEST_TIMEOUT, checked_argv
+    from cmdop_sdk.running import checked_argv
+    from cmdop_wire.frames import LIMITS
 
     if not call.rest:
         raise without_dashes(call.arguments)
@@ -31,7 +32,7 @@ def work_of(call: "Call", timeout: str, *, is_shell: bool) -> "Work":
         seconds = parse_duration(timeout).total_seconds()
     except ValueError as wrong:
         raise usage(f"--timeout: {wrong}") from None
-    if seconds > LONGEST_TIMEOUT:
+    if seconds > LIMITS.timeout:
         raise usage("--timeout: at most 7d")
     return Work(tuple(checked_argv(call.rest, shell=is_shell)), seconds, is_shell)
 
@@ -185,7 +186,7 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
             closed.hint = closed.hint or "cmdop audit list"
         raise
     except CMDOPError as refused:
-        if refused.code == "command_not_found" and not work.is_shell:
+        if refused.code == MachineCode.COMMAND_NOT_FOUND and not work.is_shell:
             # one word with blanks in it was meant for a shell, as ssh would have had it; any other is not in its PATH
             ours = call.arguments[: call.arguments.index("--")]
             is_line = len(work.argv) == 1 and " " in work.argv[0]

@@ -12,8 +12,7 @@ from cmdop_sdk.errors import InvalidRequest
 from cmdop_sdk.running import checked_argv
 from cmdop_sdk.stream import OnNotice, Stream, ignore
 from cmdop_wire.exits import Exit, exit_of
-
-LARGEST_SCREEN = 1000  # columns or rows
+from cmdop_wire.frames import LIMITS
 
 Mode = Literal["operator", "observer"]
 
@@ -107,5 +106,5 @@ class Terminal:
 
 def check_screen(cols: int, rows: int) -> None:
     """Refuse a size that no terminal has."""
-    if not (1 <= cols <= LARGEST_SCREEN and 1 <= rows <= LARGEST_SCREEN):
-        raise InvalidRequest(f"a terminal has 1 to {LARGEST_SCREEN} columns and rows", details={"field": "cols"})
+    if not (1 <= cols <= LIMITS.screen and 1 <= rows <= LIMITS.screen):
+        raise InvalidRequest(f"a terminal has 1 to {LIMITS.screen} columns and rows", details={"field": "cols"})

@@ -33,9 +33,8 @@ from cmdop_sdk.errors import (
 from cmdop_sdk.network import proxy_for, retry_after, unreachable, wait_before_another
 from cmdop_sdk.origin import origin_of
 from cmdop_sdk.trust import ssl_context
-from cmdop_wire.frames import LIMITS, PROTOCOL
+from cmdop_wire.frames import CLIENT_PATH, LIMITS, PROTOCOL
 
-CLIENT_PATH = "/relay/client"
 ELSEWHERE = 421  # RFC 9110 §15.5.20, misdirected: the relay has another address
 RETRIES = 4  # after the first try, of a connection over which nothing was asked for yet
 BACKOFF_BASE, BACKOFF_CAP = 0.25, 4.0  # seconds; full jitter over a doubling bound

@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from cmdop_wire.vocab import ErrorCode
+from cmdop_wire.vocab import ErrorCode, MachineCode
 
 
 class LocalCode(StrEnum):
@@ -53,18 +53,6 @@ class LocalCode(StrEnum):
     STORE_UNREACHABLE = "store_unreachable"
     STREAM_CLOSED = "stream_closed"
     NO_AGENT = "no_agent"
-
-
-class MachineCode(StrEnum):
-    """Codes of a machine's own refusals; they travel on streams only."""
-
-    NO_SUCH_FILE = "no_such_file"
-    OUTSIDE_ROOT = "outside_root"
-    NOT_A_FILE = "not_a_file"
-    CANNOT_OPEN = "cannot_open"
-    COMMAND_NOT_FOUND = "command_not_found"
-    CANNOT_START = "cannot_start"
-    UNKNOWN_OPERATION = "unknown_operation"
 
 
 class CMDOPError(Exception):

@@ -17,7 +17,6 @@ from cmdop_wire.exits import Exit, exit_of
 from cmdop_wire.frames import LIMITS, Kind
 
 DEFAULT_TIMEOUT = 30.0  # seconds at the machine (D-27)
-LONGEST_TIMEOUT = 7 * 24 * 3600.0
 PATIENCE = LIMITS.grace + 15.0  # seconds beyond the time-out for the machine to end everything, and for a resume
 OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes kept of each of stdout and stderr
 LONGEST_ARGV = 48 * 1024  # bytes; all of it must fit into one control frame
@@ -64,7 +63,7 @@ class RunningCommand:
         on_notice: OnNotice = ignore,
     ) -> None:
         words = checked_argv(argv, shell=shell)
-        if not 0 < timeout <= LONGEST_TIMEOUT:
+        if not 0 < timeout <= LIMITS.timeout:
             raise InvalidRequest("a time-out is more than nothing and at most a week", details={"field": "timeout"})
         self._timeout = timeout
         opening = {"kind": "command", "machine": machine, "argv": words, "shell": shell, "timeout": timeout}

@@ -12,7 +12,7 @@ from cmdop_sdk.errors import CMDOPError, MachineRefused, UnexpectedAnswer, error
 from cmdop_wire import frames
 from cmdop_wire.flow import Receiver, Sender
 from cmdop_wire.frames import LIMITS, STREAM, Frame, Kind, Malformed
-from cmdop_wire.vocab import Action
+from cmdop_wire.vocab import STREAM_RIGHTS
 
 UNBOUNDED = 1 << 62  # an observer's window is the relay's affair
 MOST_NOTICES = 100  # that nobody has looked at yet
@@ -36,16 +36,6 @@ class Notice(NamedTuple):
 
     code: str
     message: str
-
-
-# What each kind of stream needs the right to.
-RIGHTS = {
-    "session": Action.SESSION_OPERATE,
-    "observe": Action.SESSION_OBSERVE,
-    "command": Action.COMMAND_EXECUTE,
-    "read_file": Action.FILE_READ,
-    "write_file": Action.FILE_WRITE,
-}
 
 
 class StreamState:
@@ -176,7 +166,7 @@ class StreamState:
     @property
     def right(self) -> str:
         """Return the right that this stream needs, such as ``session.operate``."""
-        return str(RIGHTS.get(str(self.opening.get("kind")), ""))
+        return str(STREAM_RIGHTS.get(str(self.opening.get("kind")), ""))
 
     @property
     def is_resumable(self) -> bool:

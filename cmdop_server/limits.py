@@ -1,6 +1,7 @@
 """Every limit of the HTTP side, in one place and with its unit."""
 
 BODY_BYTES = 1 << 20  # a request body; nothing of ours comes near it
+API_BODY_BYTES = 256 << 10  # of the API, which says so before anything is read from it
 BODY_SECONDS = 30  # to receive it whole
 WAITING_REQUESTS = 256  # accepted and not yet worked on, per process; beyond it the answer is 503
 BACKLOG = 1024  # connections the kernel keeps for us

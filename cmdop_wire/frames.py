@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 PROTOCOL = "cmdop.v1"  # the websocket subprotocol
+AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
 VERSION = 1
 LINK = 0  # channel 0 speaks of the link or stream itself
 STREAM = 1  # the one channel of a client stream
@@ -64,6 +65,8 @@ class Limits(NamedTuple):
     input_window: int = 256 * 1024
     channels: int = 256  # on one link
     observers: int = 16  # of one session
+    screen: int = 1000  # columns or rows
+    timeout: float = 7 * 24 * 3600.0  # that a command may be given
     hello: float = 10.0
     probe: float = 3.0
     holder: float = 10.0  # a person's network may be away for a moment (D-26: a dead one's lease is free within 15 s)

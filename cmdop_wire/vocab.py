@@ -77,6 +77,16 @@ class Action(StrEnum):
     AUDIT_EXPORT = "audit.export"
 
 
+# What each kind of stream, as OPEN names it, needs the right to.
+STREAM_RIGHTS = {
+    "session": Action.SESSION_OPERATE,
+    "observe": Action.SESSION_OBSERVE,
+    "command": Action.COMMAND_EXECUTE,
+    "read_file": Action.FILE_READ,
+    "write_file": Action.FILE_WRITE,
+}
+
+
 class AccountAction(StrEnum):
     """Operations that concern no workspace: who I am, what I am signed in to, making a new workspace."""
 
@@ -243,6 +253,18 @@ class ErrorCode(StrEnum):
     EXPIRED_TOKEN = "expired_token"  # noqa: S105 - the RFC's word, no secret
     INVALID_GRANT = "invalid_grant"
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+
+
+class MachineCode(StrEnum):
+    """Codes of a machine's own refusals; they travel on streams, never in the envelope of the API."""
+
+    NO_SUCH_FILE = "no_such_file"
+    OUTSIDE_ROOT = "outside_root"
+    NOT_A_FILE = "not_a_file"
+    CANNOT_OPEN = "cannot_open"
+    COMMAND_NOT_FOUND = "command_not_found"
+    CANNOT_START = "cannot_start"
+    UNKNOWN_OPERATION = "unknown_operation"
 
 
 class Exit(IntEnum):

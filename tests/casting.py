@@ -9,7 +9,7 @@ from django.utils import timezone
 from cmdop_server.access.actor import Actor, ActorKind, operator
 from cmdop_server.accounts.models import Account
 from cmdop_server.accounts.queries import account_by_id
-from cmdop_server.accounts.services import create_account
+from cmdop_server.accounts.services import change_password, create_account
 from cmdop_server.credentials import keys, sign_ins
 from cmdop_server.credentials.models import Key
 from cmdop_server.workspaces.members import add_member, remove_member, set_role
@@ -130,3 +130,10 @@ def remove(workspace: str, account: str) -> None:
 def expire_key(key: str) -> None:
     """Move the end of a key into the past."""
     Key.objects.filter(public_id=key).update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def give_password(account: str, password: str) -> None:
+    """Give an account a password."""
+    found = account_by_id(account)
+    assert found is not None
+    change_password(operator(), found, password)

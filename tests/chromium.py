@@ -1,6 +1,5 @@
 """A real Chromium over its DevTools protocol: open pages, type, click, look. Scripts of pages are switched off."""
 
-import base64
 import contextlib
 import itertools
 import json
@@ -160,10 +159,6 @@ class Chromium:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"]["value"]
-
-    def picture(self) -> bytes:
-        """Return what the whole page looks like, as PNG."""
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"])
 
     def requested(self) -> set[str]:
         """Return every address that was asked for so far."""

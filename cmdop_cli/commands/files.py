@@ -11,7 +11,7 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.results import Column, Record
-from cmdop_wire.vocab import ErrorCode
+from cmdop_wire.vocab import ErrorCode, MachineCode
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
@@ -159,9 +159,9 @@ def _transferred(
 
 def _looking(machine: str, path: str, code: str) -> str:
     """Return the line that shows what is there instead of ``path``, in the folder that files are relative to."""
-    if code == "not_a_file":
+    if code == MachineCode.NOT_A_FILE:
         return shlex.join([*_ON, machine, "--", "ls", "-la", path])
-    there = "." if code == "outside_root" else str(PurePosixPath(path).parent)
+    there = "." if code == MachineCode.OUTSIDE_ROOT else str(PurePosixPath(path).parent)
     return shlex.join([*_ON, machine, "--", "ls", "-la", there])
 
 

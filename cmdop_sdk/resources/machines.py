@@ -6,11 +6,12 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from cmdop_sdk.auth import Secret
-from cmdop_sdk.errors import InvalidRequest, MachineCode, UnexpectedAnswer, error_from_code
+from cmdop_sdk.errors import InvalidRequest, UnexpectedAnswer, error_from_code
 from cmdop_sdk.machine_models import CommandAnswer, CreatedJoinToken, JoinToken, Machine, RegisteredMachine, Ticket
 from cmdop_sdk.models import Page
 from cmdop_sdk.resources.base import Listing, WorkspacePlace, new_action
 from cmdop_sdk.transport import API_BASE, Query, segment
+from cmdop_wire.vocab import MachineCode
 
 if TYPE_CHECKING:
     from cmdop_sdk.running import CommandResult

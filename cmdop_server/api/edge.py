@@ -11,9 +11,9 @@ from cmdop_server import rates
 from cmdop_server.access.errors import Refused
 from cmdop_server.address import client_address
 from cmdop_server.api.errors import answer
+from cmdop_server.limits import API_BODY_BYTES
 from cmdop_wire.vocab import ErrorCode
 
-BODY_BYTES = 256 * 1024
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -44,7 +44,7 @@ def edge(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 def _check_body(request: HttpRequest) -> None:
     """Refuse a body that is too large or no JSON, before anything is read from it or asked of the database."""
     declared = request.META.get("CONTENT_LENGTH") or "0"
-    if not declared.isdigit() or int(declared) > BODY_BYTES:
+    if not declared.isdigit() or int(declared) > API_BODY_BYTES:
         raise _too_large()
     try:
         size = len(request.body)  # a chunked body declares no length
@@ -52,11 +52,13 @@ def _check_body(request: HttpRequest) -> None:
         raise _too_large() from None
     except UnreadablePostError:
         raise Refused(ErrorCode.MALFORMED, "the request body ended early") from None
-    if size > BODY_BYTES:
+    if size > API_BODY_BYTES:
         raise _too_large()
     if size and request.content_type != "application/json":
         raise Refused(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
 
 
 def _too_large() -> Refused:
-    return Refused(ErrorCode.TOO_LARGE, f"a request body has at most {BODY_BYTES // 1024} KiB", limit=BODY_BYTES)
+    return Refused(
+        ErrorCode.TOO_LARGE, f"a request body has at most {API_BODY_BYTES // 1024} KiB", limit=API_BODY_BYTES
+    )

@@ -4,8 +4,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 
-AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
-
 
 def relay_url(path: str) -> str:
     """Return the ``ws://`` or ``wss://`` address of one of the relay's two paths."""

@@ -23,13 +23,12 @@ from cmdop_server.relay.links import AgentLink
 from cmdop_server.relay.records import Records
 from cmdop_server.relay.socket import Receive, Scope, Send, Socket, refuse
 from cmdop_wire import frames
-from cmdop_wire.frames import LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Kind, Malformed
+from cmdop_wire.frames import AGENT_PATH, CLIENT_PATH, LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Kind, Malformed
 from cmdop_wire.ids import make_id
 from cmdop_wire.vocab import ErrorCode
 
 log = logging.getLogger(__name__)
 
-AGENT_PATH, CLIENT_PATH = "/relay/agent", "/relay/client"
 PATIENCE = 30.0  # seconds without an answer of the database after which everything is closed
 LOOK = 5.0
 

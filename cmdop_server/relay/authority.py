@@ -25,7 +25,6 @@ from cmdop_server.sessions import executions
 from cmdop_server.sessions import queries as sessions
 from cmdop_server.sessions import services as session_services
 from cmdop_server.sessions.tickets import redeem_ticket
-from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.ids import is_id
 from cmdop_wire.vocab import Action, ErrorCode
 
@@ -219,6 +218,3 @@ def is_reachable() -> bool:
 def looks_like_session(text: str) -> bool:
     """Tell whether a name is a session's id rather than a machine's."""
     return is_id(text, "session")
-
-
-__all__ = ["Admitted", "Caller", "admit", "ask", "caller_of", "may_still", "workspace_for"]

@@ -18,11 +18,11 @@ from cmdop_server.relay.links import AgentLink
 from cmdop_server.relay.pacing import Pace
 from cmdop_server.relay.resuming import to_resume
 from cmdop_server.relay.socket import Gone, Socket
-from cmdop_server.relay.streams import ACTIONS, Holder, Observer, Stream
+from cmdop_server.relay.streams import Holder, Observer, Stream
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed, Side, State
 from cmdop_wire.ids import make_id
-from cmdop_wire.vocab import Action, ErrorCode
+from cmdop_wire.vocab import STREAM_RIGHTS, Action, ErrorCode
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ class Client:
 
     async def _open(self, body: dict[str, Any]) -> None:
         kind, machine = body.get("kind"), body.get("machine")
-        if not isinstance(kind, str) or kind not in ACTIONS or not isinstance(machine, str):
+        if not isinstance(kind, str) or kind not in STREAM_RIGHTS or not isinstance(machine, str):
             raise Malformed("OPEN names a kind and a machine")
-        action = ACTIONS[kind]
+        action = STREAM_RIGHTS[kind]
         named: str = machine
         if authority.looks_like_session(named):
             named = await ask(authority.machine_of_session, self.caller, named)
@@ -299,7 +299,7 @@ class Client:
 
 
 _FOR_THE_RELAY = frozenset({Kind.REAUTH, Kind.PROBE, Kind.PROBED})  # each costs an answer, or a look into the database
-_TOLD = ("argv", "shell", "cwd", "cols", "rows", "term", "timeout", "path", "offset", "size", "mode")
+_TOLD = ("argv", "shell", "cwd", "cols", "rows", "term", "timeout", "path", "size", "mode")
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from cmdop_server.relay.links import AgentLink, Machine
 from cmdop_server.relay.pacing import Paces
-from cmdop_server.relay.socket import Socket
 from cmdop_server.relay.streams import Holder, Stream
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind
 
 if TYPE_CHECKING:
+    from cmdop_server.machines.models import Machine as MachineRow
     from cmdop_server.relay.records import Records
 
 WRITTEN = 1.0  # seconds that a machine's goodbye waits for its record
@@ -212,16 +212,13 @@ class Hub:
                     await asyncio.sleep(0.02)
 
 
-def machine_of(row: object) -> Machine:
+def machine_of(row: "MachineRow") -> Machine:
     """Return what the relay keeps of a machine's row."""
     return Machine(
-        id=row.public_id,  # type: ignore[attr-defined]
-        workspace_id=row.workspace.public_id,  # type: ignore[attr-defined]
-        workspace_slug=row.workspace.slug,  # type: ignore[attr-defined]
-        hostname=row.hostname,  # type: ignore[attr-defined]
-        name=row.name,  # type: ignore[attr-defined]
-        credential_hash=row.credential_hash,  # type: ignore[attr-defined]
+        id=row.public_id,
+        workspace_id=row.workspace.public_id,
+        workspace_slug=row.workspace.slug,
+        hostname=row.hostname,
+        name=row.name,
+        credential_hash=row.credential_hash,
     )
-
-
-__all__ = ["Hub", "Socket", "machine_of"]

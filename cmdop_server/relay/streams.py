@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 CONTEXT = 64 * 1024  # bytes of output that a new observer sees first
 OUTPUTS = (Kind.OUTPUT, Kind.ERROR)
-ACTIONS = {
-    "session": Action.SESSION_OPERATE,
-    "observe": Action.SESSION_OBSERVE,
-    "command": Action.COMMAND_EXECUTE,
-    "read_file": Action.FILE_READ,
-    "write_file": Action.FILE_WRITE,
-}
 
 
 @dataclass(slots=True)

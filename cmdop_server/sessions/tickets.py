@@ -12,16 +12,10 @@ from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines.queries import machine_for
 from cmdop_server.sessions.models import Ticket
 from cmdop_wire.ids import make_token, token_kind
-from cmdop_wire.vocab import Action
+from cmdop_wire.vocab import STREAM_RIGHTS, Action
 
 LIFE = timedelta(seconds=30)
-RIGHTS = (
-    Action.SESSION_OPERATE,
-    Action.SESSION_OBSERVE,
-    Action.COMMAND_EXECUTE,
-    Action.FILE_READ,
-    Action.FILE_WRITE,
-)
+RIGHTS = tuple(STREAM_RIGHTS.values())
 
 
 @dataclass(frozen=True, slots=True)

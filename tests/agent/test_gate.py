@@ -53,7 +53,7 @@ def word(request: Request, mode: GateMode, *rules: Rule) -> GateVerdict:
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=str)
-def test_modes_without_rules(request_: Request) -> None:
+def test_without_rules_the_mode_decides(request_: Request) -> None:
     is_dangerous = "rm" in request_.argv or request_.path.endswith(".bashrc")
     assert word(request_, GateMode.BYPASS) is ALLOW
     assert word(request_, GateMode.STRICT) is DENY

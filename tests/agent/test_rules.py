@@ -45,7 +45,7 @@ def command(*argv: str, cwd: str = "") -> Request:
         ("", ["anything", "at", "all"], True, True),
     ],
 )
-def test_words(match: str, argv: list[str], allow: bool, deny: bool) -> None:
+def test_a_command_meets_a_rule_word_by_word(match: str, argv: list[str], allow: bool, deny: bool) -> None:
     assert Rule(GateVerdict.ALLOW, COMMAND, match).meets(command(*argv)) is allow
     assert Rule(GateVerdict.DENY, COMMAND, match).meets(command(*argv)) is deny
     assert Rule(GateVerdict.ASK, COMMAND, match).meets(command(*argv)) is deny
@@ -153,7 +153,7 @@ def test_an_allow_holds_in_the_home_folder_unless_it_names_another() -> None:
         ("/srv", "/srvx", False),
     ],
 )
-def test_paths(pattern: str, path: str, meets: bool) -> None:
+def test_a_path_meets_a_pattern_folder_by_folder(pattern: str, path: str, meets: bool) -> None:
     assert path_meets(pattern, path, HOME) is meets
     rule = Rule(GateVerdict.DENY, GateOperation.READ_FILE, pattern)
     assert rule.meets(Request(GateOperation.READ_FILE, path=path, home=HOME)) is meets

@@ -92,7 +92,7 @@ def test_a_range_that_cannot_be_meant_is_refused_and_never_widened(seen: Cmdop) 
 
 
 def test_pages_are_followed_up_to_the_limit(seen: Cmdop, world: World) -> None:
-    world.server.backstage("tests.cli.ageing:keep_busy", account=world["owner"].id, workspace=world.acme.id, times=215)
+    world.server.backstage("tests.cli.busy:keep_busy", account=world["owner"].id, workspace=world.acme.id, times=215)
     some = seen.here("audit", "list", "--limit", "210", "--json").ok().json
     assert [each["seq"] for each in some["items"]] == list(
         range(some["items"][0]["seq"], some["items"][0]["seq"] - 210, -1)

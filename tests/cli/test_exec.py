@@ -426,7 +426,7 @@ def test_who_failed_for_one_reason_is_named_together(member: Cmdop, fleet: Fleet
     assert max(map(len, shown[at:])) <= 80
 
 
-def test_records_of_many(member: Cmdop) -> None:
+def test_many_machines_give_one_record_each(member: Cmdop) -> None:
     line = ("connect", "exec", "web-1", "off-1", "web-2", "--json", "--", "hostname")
     ran = member(*line)
     assert (ran.code, ran.json["schema"], ran.json["summary"]) == (

@@ -213,7 +213,7 @@ def test_states_and_unused_narrow_the_list(cmdop: Cmdop, world: World) -> None:
 def test_a_key_forgotten_for_ninety_days_is_pointed_out(cmdop: Cmdop, world: World) -> None:
     old = world.key("owner", name="old-ci")
     world.key("owner", name="fresh")
-    world.server.backstage("tests.cli.ageing:age_key", key=old["id"], days=91)
+    world.server.backstage("tests.ageing:key_unused_since", key=old["id"], days=91)
     sign_in(cmdop, world, "owner", "acme")
     listed = cmdop.here("auth", "list-keys", "-o", "table").ok()
     assert listed.err == "not used for 90 days and without an end: old-ci\n"

@@ -122,7 +122,7 @@ ROWS: list[tuple[dict[str, Any], tuple[str | None, str | None, int]]] = [
 @pytest.mark.parametrize(
     ("asked", "expected"), ROWS, ids=[str(asked).replace(KEYS["acme"][:-1], "…")[:80] for asked, _ in ROWS]
 )
-def test_the_table(asked: dict[str, Any], expected: tuple[str | None, str | None, int]) -> None:
+def test_the_strongest_source_decides(asked: dict[str, Any], expected: tuple[str | None, str | None, int]) -> None:
     assert outcome(resolved(**asked)) == expected
 
 

@@ -91,7 +91,7 @@ def shared_key(world: World) -> Held:
 def with_a_password(world: World) -> Held:
     """Return a newcomer's sign-in, and the page on which they are about to change their password."""
     held = newcomer(world)
-    world.server.backstage("tests.relay.ageing:give_password", account=held.account, password=PASSWORD)
+    world.server.backstage("tests.casting:give_password", account=held.account, password=PASSWORD)
     members = world.as_("owner").get(f"{acme(world)}/members").json()["items"]
     browser = Browser(world.server.url)
     browser.sign_in(next(each["email"] for each in members if each["id"] == held.account), PASSWORD)
@@ -198,13 +198,13 @@ CAUSES = [
 
 def end_key(world: World, _: Machine, held: Held, __: Seat, seconds: float) -> tuple[str, float]:
     """Let the key end."""
-    return held.text, world.server.backstage("tests.relay.ageing:key_ends_in", key=held.key, seconds=seconds)
+    return held.text, world.server.backstage("tests.ageing:key_ends_in", key=held.key, seconds=seconds)
 
 
 def end_sign_in(world: World, _: Machine, held: Held, __: Seat, seconds: float) -> tuple[str, float]:
     """Let the sign-in reach its absolute end; its token would be good for longer."""
     here = {"sign_in": held.sign_in, "seconds": seconds}
-    return held.text, world.server.backstage("tests.relay.ageing:sign_in_ends_in", **here)
+    return held.text, world.server.backstage("tests.ageing:sign_in_ends_in", **here)
 
 
 def miss(world: World, machine: Machine, held: Held, seat: Seat, seconds: float) -> tuple[str, float]:
@@ -212,7 +212,7 @@ def miss(world: World, machine: Machine, held: Held, seat: Seat, seconds: float)
     place = f"{acme(world)}/machines/{'web-2' if seat.name == 'observer' else machine.id}/ticket"
     made = world.api(held.text).post(place, json={"right": seat.right})
     ticket = made.raise_for_status().json()["secret"]
-    return ticket, world.server.backstage("tests.relay.ageing:ticket_is_late_in", ticket=ticket, seconds=seconds)
+    return ticket, world.server.backstage("tests.ageing:ticket_is_late_in", ticket=ticket, seconds=seconds)
 
 
 CLOCKS = [

@@ -88,7 +88,7 @@ class Hourly:
         if stale.access_token == self._pair.access_token:
             fresh = await refresh(self._pair)
             here = {"token": fresh.access_token.reveal(), "seconds": self.LIFE}
-            ends = await asyncio.to_thread(self._world.server.backstage, "tests.relay.ageing:token_ends_in", **here)
+            ends = await asyncio.to_thread(self._world.server.backstage, "tests.ageing:token_ends_in", **here)
             self.ended.append(self._pair.access_token)
             self._pair = replace(fresh, expires_at=ends + 60 + self.LATE)  # it is renewed a minute before that
         return self._pair

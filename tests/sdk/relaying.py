@@ -148,7 +148,6 @@ class TokenBearer:
         self.shown: list[str] = []
         self._lives = list(lives)
         self._now: Shown | None = None
-        self._clock = asyncio.get_running_loop().time
 
     async def show(self, rejected: Secret | None = None) -> Shown:
         """Return the present token, or the next."""
@@ -167,12 +166,11 @@ class TokenBearer:
 
 
 class FarSide:
-    """What runs at the machine: says ``speech``, hears ``heard``, ends once it has heard ``hears`` bytes and an end."""
+    """What runs at the machine: says ``speech``, hears ``heard``, ends when both have ended."""
 
-    def __init__(self, speech: bytes, hears: int, piece: int = 1000) -> None:
+    def __init__(self, speech: bytes, piece: int = 1000) -> None:
         self.heard = bytearray()
         self._speech = speech
-        self._hears = hears
         self._piece = piece
         self._output = Sender()
         self._input = Receiver(LIMITS.input_window)

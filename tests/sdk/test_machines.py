@@ -119,7 +119,7 @@ def test_a_machine_moves_only_with_rights_in_both(world: World) -> None:
     as_person(world, move, "visitor", "globex")
 
 
-def test_sessions_of_nobody(world: World) -> None:
+def test_a_machine_that_nobody_operates_has_no_sessions(world: World) -> None:
     async def look(client: AsyncCMDOPClient) -> None:
         await client.machines.register("web-1")
         assert await client.terminal.get_active_session("web-1") is None

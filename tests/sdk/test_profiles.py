@@ -85,7 +85,9 @@ def test_the_pin_is_the_profile_s(store: Store) -> None:
     ],
     ids=["active", "default", "by-slug", "by-slug-though-none", "by-id", "none", "unknown"],
 )
-def test_which_workspace(store: Store, choice: dict[str, Any], wanted: str | None, expected: str | None) -> None:
+def test_the_workspace_is_the_named_one_else_the_active_one_else_the_default(
+    store: Store, choice: dict[str, Any], wanted: str | None, expected: str | None
+) -> None:
     write(store, "state.json", to_json(state_of(pair(), **choice)))
     if expected is not None:
         assert saved_sign_in(store, workspace=wanted).workspace_id == expected

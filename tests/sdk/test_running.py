@@ -257,7 +257,7 @@ def test_an_observer_sees_who_operates() -> None:
     dialled(script, use)
 
 
-def test_another_mode_is_none() -> None:
+def test_a_mode_that_is_none_is_refused() -> None:
     async def use(dialer: Dialer) -> None:
         with pytest.raises(InvalidRequest, match="operator or observer"):
             Terminal(dialer, "web-1", mode="admin")  # type: ignore[arg-type]

@@ -189,7 +189,7 @@ def test_a_relay_that_names_a_time_is_tried_again_after_it_and_not_at_all_when_t
     run(test)
 
 
-def test_nobody_there() -> None:
+def test_a_port_where_nobody_listens_is_unreachable() -> None:
     async def test() -> None:
         async with relaying(Peer.open) as relay:  # type: ignore[arg-type]
             dialer = relay.dialer(retries=1)

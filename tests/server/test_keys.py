@@ -10,7 +10,7 @@ from cmdop_wire.ids import parse_key
 from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, Role, Scope
 from tests.world import Api, World
 
-MOVES = "tests.server.moves:"
+AGEING, ROWS = "tests.ageing:", "tests.server.rows:"
 DECISIONS = "tests.server.decisions:"
 
 
@@ -173,7 +173,7 @@ def test_an_expired_key_is_dead_and_frees_its_place(world: World) -> None:
     key = create(api, world, expires_in=3600).json()
     bearer = world.api(key["secret"])
     assert bearer.get("/me").status_code == 200
-    world.server.backstage(f"{MOVES}key_expires_in", key=key["id"], seconds=-1)
+    world.server.backstage(f"{AGEING}key_ends_in", key=key["id"], seconds=-1)
     assert bearer.get("/me").status_code == 401
     assert api.get(keys_of(world), params={"state": "expired"}).json()["items"][0]["id"] == key["id"]
     assert api.get(keys_of(world), params={"state": "live"}).json()["items"] == []
@@ -257,7 +257,7 @@ def test_what_keys_list_with_the_scope_to_read_keys(world: World) -> None:
 
 def test_unused_keys_are_found_by_their_last_use(world: World) -> None:
     old, new = world.key("owner"), world.key("owner")
-    world.server.backstage(f"{MOVES}key_unused_since", key=old["id"], days=91)
+    world.server.backstage(f"{AGEING}key_unused_since", key=old["id"], days=91)
     listed = world.as_("owner").get(keys_of(world), params={"unused_days": 90}).json()["items"]
     assert [key["id"] for key in listed] == [old["id"]]
     assert new["id"] != old["id"]
@@ -297,7 +297,7 @@ def test_removal_kills_the_members_keys_for_ever_and_nobody_elses(world: World) 
 def test_a_key_of_an_inactive_account_is_dead(world: World) -> None:
     key = world.key("member")
     assert world.api(key["text"]).get("/me").status_code == 200
-    world.server.backstage(f"{MOVES}deactivate", account=world["member"].id)
+    world.server.backstage(f"{ROWS}deactivate", account=world["member"].id)
     assert world.api(key["text"]).get("/me").status_code == 401
 
 

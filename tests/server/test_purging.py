@@ -14,7 +14,7 @@ from tests.processes import REPOSITORY, STOP_SECONDS, Server
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.slow
-AGEING = "tests.server.ageing:"
+PURGES = "tests.server.purges:"
 
 
 @pytest.fixture
@@ -58,17 +58,17 @@ def live(world: World) -> dict[str, Any]:
 
 
 def test_what_is_past_its_time_goes_and_nothing_else(old: World) -> None:
-    held, before = live(old), old.server.backstage(f"{AGEING}counts")
+    held, before = live(old), old.server.backstage(f"{PURGES}counts")
     assert set(purge(old, "--now").values()) == {0}, "nothing is old yet"
-    assert old.server.backstage(f"{AGEING}counts") == before
-    old.server.backstage(f"{AGEING}age", hours=26)
+    assert old.server.backstage(f"{PURGES}counts") == before
+    old.server.backstage(f"{PURGES}age", hours=26)
     planned = purge(old)
-    assert old.server.backstage(f"{AGEING}counts") == before, "counting deletes nothing"
+    assert old.server.backstage(f"{PURGES}counts") == before, "counting deletes nothing"
     went = purge(old, "--now")
     assert all(rows > 0 for name, rows in went.items() if name != "cabinet_sessions"), went
     assert went["cabinet_sessions"] == 0  # they live for a week
     assert went == planned
-    after = old.server.backstage(f"{AGEING}counts")
+    after = old.server.backstage(f"{PURGES}counts")
     assert after == before | {
         "Token": after["Token"],
         "TokenFamily": before["TokenFamily"] - 1,
@@ -84,9 +84,9 @@ def test_what_is_past_its_time_goes_and_nothing_else(old: World) -> None:
     body = {"grant_type": "refresh_token", "refresh_token": held["pair"]["refresh_token"]}
     again = old.api().post("/auth/token", json=body).raise_for_status().json()
     assert old.api(again["access_token"]).get("/me").status_code == 200
-    old.server.backstage(f"{AGEING}age", hours=24 * 31)
+    old.server.backstage(f"{PURGES}age", hours=24 * 31)
     assert purge(old, "--now")["cabinet_sessions"] > 0
-    left = old.server.backstage(f"{AGEING}counts")
+    left = old.server.backstage(f"{PURGES}counts")
     assert {name for name, rows in left.items() if rows} == {"Key"}
     assert set(purge(old).values()) == {0}
 
@@ -97,7 +97,7 @@ def test_a_replaced_refresh_token_is_known_as_long_as_its_family_lives(old: Worl
     fresh = old.api().post("/auth/token", json=body).raise_for_status().json()
     newer = {**body, "refresh_token": fresh["refresh_token"]}
     old.api().post("/auth/token", json=newer).raise_for_status()
-    old.server.backstage(f"{AGEING}age", hours=24 * 20)
+    old.server.backstage(f"{PURGES}age", hours=24 * 20)
     purge(old, "--now")
     assert old.api().post("/auth/token", json=body).json()["error"]["code"] == "invalid_grant"
     assert old.api().post("/auth/token", json=newer).json()["error"]["code"] == "invalid_grant", (
@@ -106,8 +106,8 @@ def test_a_replaced_refresh_token_is_known_as_long_as_its_family_lives(old: Worl
 
 
 def test_a_server_purges_by_itself_in_small_steps(old: World) -> None:
-    old.server.backstage(f"{AGEING}multiply_grants", number=450)
+    old.server.backstage(f"{PURGES}multiply_grants", number=450)
     assert purge(old)["device_grants"] == 450
-    assert set(old.server.backstage(f"{AGEING}purge_in_background").values()) == {0}
+    assert set(old.server.backstage(f"{PURGES}purge_in_background").values()) == {0}
     polled = old.api().post("/auth/token", json={"grant_type": GRANT_DEVICE_CODE, "device_code": "x"})
     assert polled.json()["error"]["code"] == "invalid_grant"

@@ -188,7 +188,7 @@ def test_a_second_server_on_the_same_directory(host: Host) -> None:
         pass  # the lock ends with its holder
 
 
-def test_a_port_that_is_taken(host: Host, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_refused_with_another(host: Host, tmp_path: Path) -> None:
     with host.serving() as first:
         other = Host(tmp_path / "other")
         other.folder.mkdir()

@@ -10,7 +10,7 @@ from cmdop_wire.ids import checksum, make_token, make_user_code
 from cmdop_wire.vocab import GRANT_DEVICE_CODE, GRANT_REFRESH, GRANT_SIGN_IN_TOKEN
 from tests.world import PASSWORD, Api, World
 
-MOVES = "tests.server.moves:"
+AGEING, ROWS = "tests.ageing:", "tests.server.rows:"
 DECISIONS = "tests.server.decisions:"
 
 
@@ -107,7 +107,7 @@ def test_polling_too_fast_slows_down_more_each_time(world: World) -> None:
     api, device = world.api(), start(world.api())
 
     def ago(seconds: float) -> None:
-        world.server.backstage(f"{MOVES}device_polled_ago", device_code=device["device_code"], seconds=seconds)
+        world.server.backstage(f"{AGEING}device_polled_ago", device_code=device["device_code"], seconds=seconds)
 
     assert code(poll(api, device)) == "authorization_pending"
     for gap in (10, 15, 20):
@@ -128,7 +128,7 @@ def test_denied_expired_unknown_and_foreign_codes(world: World) -> None:
     world.server.backstage(f"{DECISIONS}deny", account=world["guest"].id, user_code=denied["user_code"])
     assert code(poll(api, denied)) == "access_denied"
     approve(world, "member", expired, world.acme.slug)
-    world.server.backstage(f"{MOVES}device_expires_in", device_code=expired["device_code"], seconds=-1)
+    world.server.backstage(f"{AGEING}device_ends_in", device_code=expired["device_code"], seconds=-1)
     assert code(poll(api, expired)) == "expired_token"
     assert code(poll(api, {"device_code": make_token("device")})) == "invalid_grant"
     assert code(poll(api, {"device_code": make_token("refresh")})) == "invalid_grant"
@@ -145,7 +145,7 @@ def test_twenty_redemptions_of_one_code_give_one_pair(world: World) -> None:
     with ThreadPoolExecutor(20) as pool:
         codes = sorted(pool.map(lambda api: code(poll(api, device)), apis))
     assert codes == ["invalid_grant"] * 19 + ["ok"]
-    assert world.server.backstage(f"{MOVES}live_families", account=world["member"].id, workspace=world.acme.id) == 1
+    assert world.server.backstage(f"{ROWS}live_families", account=world["member"].id, workspace=world.acme.id) == 1
 
 
 @pytest.mark.parametrize(("removed", "expected"), [(True, "access_denied"), (False, "ok")])
@@ -165,7 +165,7 @@ def test_nobody_approves_for_a_workspace_they_are_not_in(world: World) -> None:
 
 def test_wrong_and_expired_user_codes_look_the_same_and_guessing_must_wait(world: World) -> None:
     live, expired = start(world.api()), start(world.api())
-    world.server.backstage(f"{MOVES}device_expires_in", device_code=expired["device_code"], seconds=-1)
+    world.server.backstage(f"{AGEING}device_ends_in", device_code=expired["device_code"], seconds=-1)
 
     def look(who: str, user_code: str) -> dict[str, Any]:
         return dict(world.server.backstage(f"{DECISIONS}look", account=world[who].id, user_code=user_code))
@@ -214,13 +214,13 @@ def test_ten_refreshes_at_once_are_one_rotation(world: World) -> None:
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["refresh_token"] for answer in answers}) == 1
     assert all(lives(world, answer.json()["access_token"]) for answer in answers)
-    assert world.server.backstage(f"{MOVES}refresh_tokens", family=first["family_id"]) == 1
+    assert world.server.backstage(f"{ROWS}refresh_tokens", family=first["family_id"]) == 1
 
 
 def test_a_lost_answer_can_be_asked_for_again_until_its_token_was_used(world: World) -> None:
     api, first = world.api(), world.sign_in("member")
     lost = refresh(api, first["refresh_token"]).json()
-    world.server.backstage(f"{MOVES}rotated_ago", token=first["refresh_token"], seconds=86_400)
+    world.server.backstage(f"{AGEING}rotated_ago", token=first["refresh_token"], seconds=86_400)
     again = refresh(api, first["refresh_token"]).json()
     assert again["refresh_token"] == lost["refresh_token"]
     assert lives(world, again["access_token"])
@@ -232,7 +232,7 @@ def test_within_a_minute_a_replaced_token_leads_to_the_newest(world: World) -> N
     third = refresh(api, second["refresh_token"]).json()
     late = refresh(api, first["refresh_token"]).json()
     assert late["refresh_token"] == third["refresh_token"]
-    assert world.server.backstage(f"{MOVES}refresh_tokens", family=first["family_id"]) == 1
+    assert world.server.backstage(f"{ROWS}refresh_tokens", family=first["family_id"]) == 1
 
 
 def test_reuse_after_the_grace_ends_that_family_only(world: World) -> None:
@@ -240,7 +240,7 @@ def test_reuse_after_the_grace_ends_that_family_only(world: World) -> None:
     elsewhere = refresh(api, first["refresh_token"], workspace=world.globex.slug).json()
     second = refresh(api, first["refresh_token"]).json()
     third = refresh(api, second["refresh_token"]).json()
-    world.server.backstage(f"{MOVES}rotated_ago", token=first["refresh_token"], seconds=61)
+    world.server.backstage(f"{AGEING}rotated_ago", token=first["refresh_token"], seconds=61)
     assert code(refresh(api, first["refresh_token"])) == "invalid_grant"
     assert code(refresh(api, third["refresh_token"])) == "invalid_grant"
     assert not lives(world, third["access_token"])
@@ -252,18 +252,18 @@ def test_reuse_after_the_grace_ends_that_family_only(world: World) -> None:
 
 def test_nothing_outlives_the_sign_in(world: World) -> None:
     api, pair = world.api(), world.sign_in("member")
-    world.server.backstage(f"{MOVES}sign_in_expires_in", sign_in=pair["sign_in_id"], seconds=600)
+    world.server.backstage(f"{AGEING}sign_in_ends_in", sign_in=pair["sign_in_id"], seconds=600)
     fresh = refresh(api, pair["refresh_token"]).json()
     assert fresh["expires_in"] <= 600
     assert fresh["refresh_expires_in"] <= 600
-    world.server.backstage(f"{MOVES}sign_in_expires_in", sign_in=pair["sign_in_id"], seconds=-1)
+    world.server.backstage(f"{AGEING}sign_in_ends_in", sign_in=pair["sign_in_id"], seconds=-1)
     assert not lives(world, fresh["access_token"])
     assert code(refresh(api, fresh["refresh_token"])) == "invalid_grant"
 
 
 def test_an_expired_access_token_is_refused_and_its_refresh_token_helps(world: World) -> None:
     pair = world.sign_in("member")
-    world.server.backstage(f"{MOVES}token_expires_in", token=pair["access_token"], seconds=-1)
+    world.server.backstage(f"{AGEING}token_ends_in", token=pair["access_token"], seconds=-1)
     assert not lives(world, pair["access_token"])
     assert lives(world, refresh(world.api(), pair["refresh_token"]).json()["access_token"])
 
@@ -385,7 +385,7 @@ def test_a_one_time_token_for_two_workspaces_at_once_signs_in_to_one(world: Worl
 
 def test_an_expired_one_time_token_is_none(world: World) -> None:
     text = world.one_time_token("member")
-    world.server.backstage(f"{MOVES}one_time_token_expires_in", token=text, seconds=-1)
+    world.server.backstage(f"{AGEING}one_time_token_ends_in", token=text, seconds=-1)
     body = {"grant_type": GRANT_SIGN_IN_TOKEN, "token": text, "workspace": world.acme.slug}
     assert code(world.api().post("/auth/token", json=body)) == "invalid_grant"
     body["token"] = world.one_time_token("member")
@@ -473,6 +473,6 @@ def test_a_new_password_ends_the_other_sign_ins_and_their_pending_grants(world: 
 def test_an_inactive_account_is_signed_in_nowhere(world: World) -> None:
     pair = world.sign_in("member")
     assert lives(world, pair["access_token"])
-    world.server.backstage(f"{MOVES}deactivate", account=world["member"].id)
+    world.server.backstage(f"{ROWS}deactivate", account=world["member"].id)
     assert not lives(world, pair["access_token"])
     assert code(refresh(world.api(), pair["refresh_token"])) == "invalid_grant"

@@ -43,7 +43,7 @@ def test_an_invalid_key_is_refused(vector: dict[str, str]) -> None:
         ids.parse_key(vector["text"])
 
 
-def test_tokens() -> None:
+def test_tokens_are_as_published() -> None:
     tokens = VECTORS["tokens"]
     assert tokens["prefixes"] == ids.TOKEN_PREFIXES
     assert {vector["kind"] for vector in tokens["valid"]} == set(ids.TOKEN_PREFIXES)
@@ -54,7 +54,7 @@ def test_tokens() -> None:
         assert ids.token_kind(vector["text"]) is None, vector["because"]
 
 
-def test_public_ids() -> None:
+def test_public_ids_are_as_published() -> None:
     written = VECTORS["ids"]
     assert (written["alphabet"], written["length"]) == (ids.ID_ALPHABET, ids.ID_LENGTH)
     assert written["prefixes"] == ids.ID_PREFIXES
@@ -65,7 +65,7 @@ def test_public_ids() -> None:
         assert not ids.is_id(vector["text"], vector["kind"]), vector["because"]
 
 
-def test_slugs() -> None:
+def test_slugs_are_as_published() -> None:
     written = VECTORS["slugs"]
     grammar = re.compile(written["grammar"].removeprefix("^").removesuffix("$"))
     for text in written["valid"]:

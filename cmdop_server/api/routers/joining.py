@@ -10,7 +10,7 @@ from cmdop_server.api.auth import actor_of
 from cmdop_server.api.cursors import Cursor
 from cmdop_server.api.join_token_auth import BEARER_OR_JOIN_TOKEN
 from cmdop_server.api.operations import operation
-from cmdop_server.api.relay_address import AGENT_PATH, relay_url
+from cmdop_server.api.relay_address import relay_url
 from cmdop_server.api.schemas.common import PageQuery
 from cmdop_server.api.schemas.machines import (
     CreatedJoinToken,
@@ -23,6 +23,7 @@ from cmdop_server.api.schemas.machines import (
     shown_registered,
 )
 from cmdop_server.machines import queries, services
+from cmdop_wire.frames import AGENT_PATH
 from cmdop_wire.vocab import Action
 
 router = Router(tags=["machines"])

@@ -9,7 +9,7 @@ from cmdop_server.access.policy import Facts
 from cmdop_server.api.auth import ApiRequest, actor_of
 from cmdop_server.api.cursors import Cursor
 from cmdop_server.api.operations import operation
-from cmdop_server.api.relay_address import CLIENT_PATH, relay_url
+from cmdop_server.api.relay_address import relay_url
 from cmdop_server.api.schemas.machines import (
     Destination,
     MachineAnswer,
@@ -27,6 +27,7 @@ from cmdop_server.machines.names import checked_tag
 from cmdop_server.sessions.queries import operating
 from cmdop_server.sessions.tickets import create_ticket
 from cmdop_server.workspaces.queries import workspace_for
+from cmdop_wire.frames import CLIENT_PATH
 from cmdop_wire.vocab import Action
 
 router = Router(tags=["machines"])

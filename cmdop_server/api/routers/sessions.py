@@ -7,11 +7,12 @@ from cmdop_server.access.errors import NotFound
 from cmdop_server.api.auth import ApiRequest, actor_of
 from cmdop_server.api.cursors import Cursor
 from cmdop_server.api.operations import operation
-from cmdop_server.api.relay_address import CLIENT_PATH, relay_url
+from cmdop_server.api.relay_address import relay_url
 from cmdop_server.api.schemas.machines import RelayAnswer, TicketAnswer
 from cmdop_server.api.schemas.sessions import SessionAnswer, SessionHistoryPage, SessionQuery, shown_terminal
 from cmdop_server.sessions import queries, services
 from cmdop_server.sessions.tickets import create_ticket
+from cmdop_wire.frames import CLIENT_PATH
 from cmdop_wire.vocab import Action
 
 router = Router(tags=["sessions"])
