@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
-from cmdop_agent.rules import Request, Rule, path_meets
+from cmdop_agent.rules import Request, Rule, folded, path_meets
 from cmdop_agent.within import LOOKED_AT, LOOKED_FAR, SHELLS, Words, commands_of, name_of
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
 
@@ -26,19 +26,22 @@ class Decision:
     by: Literal["floor", "rule", "mode", "person"] = "mode"
 
 
-def _letters(words: Words) -> str:
-    """Return the letters of all short options, and ``r``/``f`` for their long forms, of a command such as rm."""
-    letters = ""
-    for word in words[1:]:
-        if word.startswith("--"):
-            letters += {"--recursive": "r", "--force": "f"}.get(word, "")
-        elif word.startswith("-"):
-            letters += word[1:].lower()
-    return letters
-
-
 def _is_recursive(words: Words) -> bool:
-    return "r" in _letters(words)
+    """Tell whether a command such as rm has ``-r``, ``-fR``, or its long form, which may be cut short: ``--rec``."""
+    return any(
+        len(word) > 2 and "--recursive".startswith(word) if word[:2] == "--" else "r" in word.lower()
+        for word in words[1:]
+        if word.startswith("-")
+    )
+
+
+def _is_to_a_device(words: Words) -> bool:
+    """Tell whether dd writes below /dev, however that is spelled; below a ``dev`` of one's own, too."""
+    for word in words[1:]:
+        steps = folded(posixpath.normpath(word.removeprefix("of="))).split("/")
+        if word.startswith("of=") and [step for step in steps if step not in ("", "..")][:1] == ["dev"]:
+            return True
+    return False
 
 
 def _has(*wanted: str) -> Callable[[Words], bool]:
@@ -76,7 +79,7 @@ DANGEROUS = (
         frozenset({"dd"}),
         "writes to a device",
         "with of=/dev/…",
-        lambda words: any(word.startswith("of=/dev/") for word in words),
+        _is_to_a_device,
     ),
     Danger(frozenset({"shutdown", "reboot", "halt", "poweroff", "init", "telinit", "kexec"}), "stops the machine"),
     Danger(
@@ -92,7 +95,7 @@ DANGEROUS = (
     Danger(frozenset({"iptables", "ip6tables", "nft", "ufw", "firewall-cmd", "pfctl"}), "changes the firewall"),
     Danger(frozenset({"chmod", "chown", "chgrp"}), "changes rights recursively", "with -R", _is_recursive),
     Danger(frozenset({"kill", "pkill", "killall"}), "kills everything", "with -1", _has("-1")),
-    Danger(frozenset({"sudo", "su", "doas", "pkexec", "runuser"}), "acts as another user"),
+    Danger(frozenset({"sudo", "su", "doas", "pkexec", "run0", "runuser"}), "acts as another user"),
     Danger(frozenset({"crontab", "at", "batch", "systemd-run"}), "plants a job"),
 )
 

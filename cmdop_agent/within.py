@@ -15,17 +15,21 @@ Words = Sequence[str]
 
 # Whoever runs one of these runs anything: whatever follows is looked at, too.
 WRAPPERS = frozenset(
-    "builtin busybox bwrap capsh catchsegv chroot chronic chrt command coproc dbus-run-session doas eatmydata"
-    " entr env eval exec expect fakeroot firejail flock gdb ionice ld.so linux32 linux64 ltrace nice nohup nsenter"
-    " numactl parallel pkexec prlimit proot rlwrap runcon runuser script setarch setpriv setsid setuidgid sg"
-    " softlimit ssh start-stop-daemon stdbuf strace su sudo systemd-run taskset time timeout toybox unbuffer"
-    " unshare valgrind watch xargs xvfb-run".split()
+    "builtin busybox bwrap capsh catchsegv choom chpst chroot chronic chrt command coproc dbus-run-session doas"
+    " eatmydata entr env eval exec expect fakeroot firejail flock gdb gosu ionice ld.so linux32 linux64 ltrace nice"
+    " nohup nsenter numactl parallel pkexec prlimit proot rlwrap run0 runcon runuser script setarch setpriv setsid"
+    " setuidgid sg softlimit ssh start-stop-daemon stdbuf strace su su-exec sudo systemd-cat systemd-inhibit"
+    " systemd-run taskset time timeout toybox trap uclampset unbuffer unshare valgrind watch xargs xvfb-run".split()
 )
 SHELLS = frozenset("sh bash dash ash zsh ksh mksh fish csh tcsh rbash".split())
 MANY_IN_ONE = frozenset({"busybox", "toybox", "coreutils"})  # what a link to these does is told by the link's name
 LOOKED_AT = 200  # commands in a command; whoever packs in more is asked about, or denied where a rule denies
 LOOKED_FAR = 256  # words of each
 _QUOTES = frozenset("\"'\\")
+# In a shell's text: between two commands; to or from a file, named next; what looks so, and names none, as in 2>&1.
+_BETWEEN = re.compile(r"[;&|\n(){}`]|\$\(|\b(?:then|do|else|elif)\b")
+_REDIRECTED = re.compile(r"\d{0,3}(?:<>|<<-?|<&?|>>|>\||>&?)(?!\()")
+_NO_REDIRECTION = re.compile(r"\d{0,3}[<>]&(?:\d{1,3}|-)|<<<")
 _LOADER = re.compile(r"ld(?:-linux|-musl|64|)[\w.-]*\.so(?:\.\d+)*")
 
 
@@ -81,14 +85,15 @@ def _value(word: str) -> str:
 
 def _simple_commands(text: str) -> Iterator[Words]:
     """Yield what may stand as a command in a shell's text, quotation marks taken off: a rough reading, on purpose."""
-    for piece in re.split(r"[;&|\n(){}`]|\$\(|\b(?:then|do|else|exec|command|eval)\b", text):
+    for piece in _BETWEEN.split(_REDIRECTED.sub(" > ", _NO_REDIRECTION.sub(" ", text))):
         words = piece.split()
         if not _QUOTES.isdisjoint(piece):
             try:
                 words = shlex.split(piece)
             except ValueError:
                 words = piece.replace('"', " ").replace("'", " ").split()
-        while words and ("=" in words[0] or words[0] in ("!", "if", "while", "until", "time")):
+        words = [word for at, word in enumerate(words) if ">" not in words[max(0, at - 1) : at + 1]]
+        while words and ("=" in words[0] or words[0] in ("!", "if", "while", "until")):
             words = words[1:]
         if words:
             yield words

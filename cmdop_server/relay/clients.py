@@ -54,6 +54,8 @@ class Client:
                 first = await self.socket.receive()
                 if first.kind is Kind.HELLO:
                     first = await self.socket.receive()
+            if first.channel != STREAM:
+                raise Malformed("a frame for another channel")
             if first.kind is Kind.OPEN:
                 await self._open(frames.body_of(first))
             elif first.kind is Kind.RESUME:

@@ -32,7 +32,8 @@ class Hub:
         self.leases: dict[str, Stream] = {}  # machine id → the one active session
         self.telling = Paces()  # how much machines, by id, may tell of their own accord
         self.cuts = 0  # so far; whoever was being let in while one was made is asked anew
-        self._ended_away: dict[str, str] = {}  # streams that ended while their machine had no link, and why
+        # Why streams ended while their machine had no link: by machine, because any machine may name any stream.
+        self._ended_away: dict[tuple[str, str], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
@@ -86,8 +87,10 @@ class Hub:
 
     def rejoin(self, link: AgentLink) -> None:
         """Bind the streams that live on at the machine to its new link, and end those that do not, on both sides."""
-        for stream_id in link.surviving & self._ended_away.keys():
-            link.discard(stream_id, self._ended_away.pop(stream_id))
+        for stream_id in link.surviving:
+            reason = self._ended_away.pop((link.machine.id, stream_id), None)
+            if reason is not None:
+                link.discard(stream_id, reason)
         waiting = [stream for stream in self.streams.values() if stream.machine_id == link.machine.id]
         for stream in waiting:
             if stream.link is not None:
@@ -180,8 +183,9 @@ class Hub:
         if self.leases.get(stream.machine_id) is stream:
             del self.leases[stream.machine_id]
         if stream.link is None and stream.is_opened:  # the machine cannot hear of it now, and keeps it for the grace
-            self._ended_away[stream.id] = stream.end_reason
-            asyncio.get_running_loop().call_later(LIMITS.grace * 2, self._ended_away.pop, stream.id, None)
+            ended = stream.machine_id, stream.id
+            self._ended_away[ended] = stream.end_reason
+            asyncio.get_running_loop().call_later(LIMITS.grace * 2, self._ended_away.pop, ended, None)
         stream.close_channel(stream.end_reason)
         self.records.ended(stream)
 

@@ -90,6 +90,8 @@ FLOORED = [
     command("rm", "-rf", "/"),
     command("rm", "--recursive", "--force", "//."),
     command("/bin/rm", "-fR", "/*"),
+    command("rm", "--rec", "--no-preserve-root", "/"),
+    command("sh", "-c", ">&2 rm -r /"),
     command("nice", "-n", "5", "rm", "-r", "/"),
     command("bash", "-c", "cd /; rm -rf /"),
     command("bash", "-c", ":(){ :|:& };:"),
@@ -112,9 +114,13 @@ FLOORED = [
         ["rm", "-r", "build"],
         ["rm", "build", "-fR"],
         ["rm", "--recursive", "build"],
+        ["rm", "--r", "build"],  # long options may be cut short
+        ["chmod", "--recurs", "777", "/srv"],
         ["/bin/rm", "-rf", "build"],
         ["mkfs.ext4", "/dev/sda1"],
         ["dd", "if=x", "of=/dev/sda"],
+        ["dd", "if=x", "of=//dev/./sda"],
+        ["dd", "if=x", "of=../../dev/sda"],
         ["find", "/", "-name", "x", "-delete"],
         ["systemctl", "stop", "nginx"],
         ["reboot"],
@@ -178,6 +184,29 @@ BEHIND = [
     ["bash", "-lc", "true && 't'ouch x"],
     ["sh", "-c", "sh -c 'touch x'"],
     ["env", "sh", "-c", "x=$(touch x)"],
+    *(
+        ["sh", "-c", text]
+        for text in (
+            ">/dev/null touch x",
+            "2> log touch x",
+            "10>&1 touch x",
+            ">&log touch x",
+            "true &>log touch x",  # to a plain sh two commands
+            ">|log touch x",
+            "<log touch x",
+            "touch>log x",
+            "if false; then :; elif touch x; then :; fi",
+            "time -p touch x",
+            "command -p touch x",
+            "exec -a y touch x",
+            "eval 'touch x'",
+            "trap 'touch x' EXIT",
+        )
+    ),
+    ["choom", "-n", "0", "--", "touch", "x"],
+    ["systemd-inhibit", "touch", "x"],
+    ["run0", "touch", "x"],
+    ["gosu", "nobody", "touch", "x"],
     ["TOUCH", "x"],
     ["/usr/bin/../bin/touch", "x"],
     ["env", *["x"] * LOOKED_AT, "touch"],  # too much to be looked through
@@ -221,6 +250,8 @@ def test_a_link_to_a_program_is_that_program_to_who_denies_and_asks() -> None:
         ["echo", "rm", "-r", "/"],
         ["grep", "-r", "sudo", "."],
         ["sh", "-c", "echo done"],
+        ["sh", "-c", "echo done > rm 2>&1"],
+        ["rm", "--one-file-system", "one-file"],
         ["env", "A=b", "make"],
     ],
 )

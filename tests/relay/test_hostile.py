@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from websockets import ConnectionClosed
+from websockets.asyncio.client import ClientConnection
 
 from cmdop_wire import frames
-from cmdop_wire.frames import LINK, STREAM, VERSION, CloseCode, Kind
+from cmdop_wire.frames import LINK, STREAM, VERSION, CloseCode, Frame, Kind
 from tests.agents import Machine, register, start_agent
 from tests.relay.bare import close_code, dial
 from tests.relay.seats import read_until, stream
@@ -26,6 +27,12 @@ def victim(world: World, tmp_path: Path) -> Iterator[Machine]:
     running = start_agent(world, tmp_path / "web", "web-1")
     yield running
     running.stop()
+
+
+async def hear(socket: ClientConnection) -> Frame:
+    """Return the next frame of a bare connection."""
+    async with asyncio.timeout(20):
+        return frames.decode(await socket.recv(decode=False))
 
 
 def told(world: World, action: str, tenant: str) -> list[tuple[str, str]]:
@@ -58,6 +65,57 @@ def test_a_machine_that_speaks_for_another_is_cut_and_told_on(
 
     asyncio.run(play())
     eventually(lambda: told(world, "machine.cut", tenant), lambda events: (hostile.id, "denied") in events)
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_a_machine_that_names_another_s_stream_learns_nothing_and_keeps_nothing_alive(
+    world: World, tmp_path: Path, tenant: str
+) -> None:
+    victim = register(world, tmp_path / "bare", "bare-1")
+    hostile = register(world, tmp_path / "hostile", "evil-1", tenant, "owner" if tenant == "acme" else "rival")
+    key = world.key("member", "commands:execute")
+
+    async def linked(machine: Machine, *kept: str) -> ClientConnection:
+        link = await dial(world, machine.credential, "/relay/agent")
+        channels = [{"stream_id": each} for each in kept]
+        await link.send(frames.encode_json(Kind.HELLO, LINK, version=VERSION, channels=channels))
+        assert (await hear(link)).kind is Kind.WELCOME
+        return link
+
+    async def play() -> None:
+        link = await linked(victim)
+        operator = await dial(world, key["text"])
+        await operator.send(frames.encode_json(Kind.OPEN, STREAM, kind="session", machine="bare-1"))
+        asked = await hear(link)
+        await link.send(frames.encode_json(Kind.OPENED, asked.channel))
+        session = frames.body_of(await hear(operator))["stream_id"]  # who may see the workspace's sessions knows it
+        await link.close()
+        gone = await asyncio.to_thread(world.as_("owner").delete, f"/workspaces/{world.acme.slug}/keys/{key['id']}")
+        assert gone.status_code == 200
+        assert await close_code(operator) == CloseCode.AUTH
+        evil = await linked(hostile, session)
+        await evil.send(frames.encode_json(Kind.PROBE, LINK, nonce="?"))
+        assert (await hear(evil)).kind is Kind.PROBED  # with nothing before it
+        link = await linked(victim, session)
+        resumed, closed = await hear(link), await hear(link)
+        assert (resumed.kind, frames.body_of(resumed)["stream_id"]) == (Kind.RESUME, session)
+        assert (closed.kind, frames.body_of(closed)["reason"]) == (Kind.CLOSE, "revoked")
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("channel", [LINK, STREAM + 1, 77])
+def test_a_client_opens_and_resumes_on_its_own_channel_only(world: World, victim: Machine, channel: int) -> None:
+    async def play() -> None:
+        for first in (
+            frames.encode_json(Kind.OPEN, channel, kind="command", machine="web-1", argv=["true"]),
+            frames.encode_json(Kind.RESUME, channel, stream_id="ses_x", resume="x", received={}),
+        ):
+            socket = await dial(world, world.token("member"))
+            await socket.send(first)
+            assert await close_code(socket) == CloseCode.MALFORMED
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("channel", [LINK, STREAM + 1, 77])
