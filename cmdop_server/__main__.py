@@ -217,6 +217,10 @@ def main(line: Sequence[str] | None = None) -> int:
         return say.failed(refusal, as_json=asked.as_json)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except Exception as failure:
+        if (busy := opening.busy(failure)) is None:
+            raise
+        return say.failed(busy, as_json=asked.as_json)
     return status
 
 

@@ -21,6 +21,7 @@ from django.db.models import Model
 from filelock import FileLock
 
 from cmdop_server import stamp
+from cmdop_server.database import unlimited
 from cmdop_server.refusal import Refusal
 
 # Any number will do that nobody else locks in this database.
@@ -166,13 +167,14 @@ def _alone() -> Iterator[None]:
         with FileLock(settings.DATA_DIR / "migrate.lock", mode=0o600, timeout=60):
             yield
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-    try:
-        yield
-    finally:
+    with unlimited():  # another start may migrate for as long as it takes
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+            cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        try:
+            yield
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
 
 
 def _fingerprints() -> dict[str, str]:

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from cmdop_server import data_dir as data_directory
 from cmdop_server.config import Config, load
-from cmdop_server.limits import BODY_BYTES, RATE_LIMITS
+from cmdop_server.database import bounded
+from cmdop_server.limits import BODY_BYTES, LOCK_SECONDS, RATE_LIMITS
 from cmdop_server.values import Network, PostgresUrl
 
 CMDOP_CONFIG: Config = load(os.environ)
@@ -106,7 +107,12 @@ def _postgresql(url: PostgresUrl) -> dict[str, Any]:
         # One connection a thread at most; `check` replaces those that a database restart has killed.
         "OPTIONS": {
             **url.parameters,
-            "pool": {"min_size": 1, "max_size": CMDOP_CONFIG.threads + 2, "timeout": 10},
+            "pool": {
+                "min_size": 1,
+                "max_size": CMDOP_CONFIG.threads + 2,
+                "timeout": 10,
+                "connection_class": bounded(),
+            },
             "connect_timeout": int(url.parameters.get("connect_timeout", "5")),
         },
     }
@@ -120,7 +126,7 @@ def _sqlite() -> dict[str, Any]:
         "OPTIONS": {
             # Writers queue at BEGIN instead of failing at the first write of a transaction that began as a read.
             "transaction_mode": "IMMEDIATE",
-            "timeout": 30,
+            "timeout": LOCK_SECONDS,
             # FULL, not NORMAL: in WAL mode NORMAL may lose the last acknowledged commits when the power fails, and
             # an acknowledged revocation must not come undone. It costs one fsync a write, which we can afford.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",

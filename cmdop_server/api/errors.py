@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -16,12 +16,12 @@ from cmdop_server.access.errors import Forbidden, Refused, Unauthenticated
 from cmdop_server.answers import envelope
 from cmdop_server.api.statuses import HTTP_STATUS
 from cmdop_server.audit.services import record_denial
+from cmdop_server.database import RETRY_AFTER, refusal_of
 from cmdop_wire.ids import mask
 from cmdop_wire.vocab import ErrorCode
 
 _log = structlog.stdlib.get_logger("cmdop.api")
 
-RETRY_AFTER = 2  # seconds, when the database was busy or away
 _TRIED_AGAIN = (ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE)
 
 
@@ -48,8 +48,8 @@ def install(api: NinjaAPI) -> None:
     api.add_exception_handler(RequestDataTooBig, _too_large)
     for unreadable in (BadRequest, SuspiciousOperation, UnreadablePostError):
         api.add_exception_handler(unreadable, _malformed)
-    for busy in (OperationalError, InterfaceError):
-        api.add_exception_handler(busy, _unavailable)
+    for failed in (DatabaseError, InterfaceError):
+        api.add_exception_handler(failed, _failed)
     api.add_exception_handler(Exception, _bug)
 
 
@@ -91,9 +91,12 @@ def _too_large(request: HttpRequest, _: Any) -> HttpResponse:
     return answer(request, Refused(ErrorCode.TOO_LARGE, "the request body is too large"))
 
 
-def _unavailable(request: HttpRequest, failure: Any) -> HttpResponse:
+def _failed(request: HttpRequest, failure: Any) -> HttpResponse:
+    refused = refusal_of(failure)
+    if refused is None:
+        return _bug(request, failure)
     _log.warning("the database was busy or away", error=type(failure).__name__, exc_info=failure)
-    return answer(request, Refused(ErrorCode.UNAVAILABLE, "the server is busy", retry_after=RETRY_AFTER))
+    return answer(request, refused)
 
 
 def _bug(request: HttpRequest, failure: Any) -> HttpResponse:

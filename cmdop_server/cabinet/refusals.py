@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 
+import structlog
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from cmdop_server.access.errors import Forbidden, Refused
 from cmdop_server.audit.services import record_denial
+from cmdop_server.database import refusal_of
 from cmdop_wire.vocab import ErrorCode
+
+_log = structlog.stdlib.get_logger("cmdop.cabinet")
 
 STATUS = {
     ErrorCode.FORBIDDEN: 403,
@@ -28,12 +33,16 @@ class RefusalMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the page for a refusal, ``None`` for anything else."""
-        if not isinstance(exception, Refused):
+        refused = exception if isinstance(exception, Refused) else None
+        if isinstance(exception, DatabaseError | InterfaceError) and (refused := refusal_of(exception)) is not None:
+            _log.warning("the database was busy or away", error=type(exception).__name__, exc_info=exception)
+        if refused is None:
             return None
-        if isinstance(exception, Forbidden):
-            record_denial(exception)
-        status = STATUS.get(exception.code, 400)
-        response = render(request, f"{status}.html", status=status)
-        if "retry_after" in exception.details:
-            response["Retry-After"] = str(exception.details["retry_after"])
+        if isinstance(refused, Forbidden):
+            record_denial(refused)
+        status = STATUS.get(refused.code, 400)
+        # Without the request, which would ask the database who this is.
+        response = render(request if refused is exception else None, f"{status}.html", status=status)
+        if "retry_after" in refused.details:
+            response["Retry-After"] = str(refused.details["retry_after"])
         return response

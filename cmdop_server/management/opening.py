@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from cmdop_server import checks, data_dir
+from cmdop_server.access.errors import Refused
 from cmdop_server.config import Config, load, suspicious
 from cmdop_server.management import restoring
 from cmdop_server.management.say import note
@@ -80,6 +81,17 @@ def set_up_django() -> None:
 
     if not apps.ready:
         django.setup(set_prefix=False)
+
+
+def busy(failure: Exception) -> Refused | None:
+    """Return what to say when a command failed because the database was busy or away; ``None`` for anything else."""
+    if "django.db" not in sys.modules:
+        return None
+    from django.db import DatabaseError, InterfaceError  # noqa: PLC0415 - loaded, as the failure may be of it
+
+    from cmdop_server.database import refusal_of  # noqa: PLC0415
+
+    return refusal_of(failure) if isinstance(failure, DatabaseError | InterfaceError) else None
 
 
 def login_line(config: Config) -> str:

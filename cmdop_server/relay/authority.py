@@ -5,6 +5,7 @@ same doors as the API.
 """
 
 import asyncio
+import logging
 import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Refused, Unauthenticated
 from cmdop_server.audit.services import record_denial
 from cmdop_server.credentials.authenticate import actor_from_credential, note_use, prove, standing_of
+from cmdop_server.database import refusal_of
 from cmdop_server.machines import queries as machines
 from cmdop_server.machines import services as machine_services
 from cmdop_server.machines.models import Machine
@@ -28,6 +30,8 @@ from cmdop_server.sessions.tickets import redeem_ticket
 from cmdop_wire.ids import is_id
 from cmdop_wire.vocab import Action, ErrorCode
 
+log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,7 +39,7 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="relay")
 
 
 async def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function of this module on one of the relay's threads."""
+    """Run a function of this module on one of the relay's threads; ``unavailable`` when the database cannot do it."""
 
     def run() -> T:
         close_old_connections()
@@ -45,6 +49,11 @@ async def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             if refusal.code is ErrorCode.FORBIDDEN:
                 record_denial(refusal)  # type: ignore[arg-type] # FORBIDDEN is Forbidden's alone
             raise
+        except (DatabaseError, InterfaceError) as failure:
+            if (busy := refusal_of(failure)) is None:
+                raise
+            log.warning("the database was busy or away", exc_info=failure)
+            raise busy from failure
 
     return await asyncio.get_running_loop().run_in_executor(_threads, run)
 

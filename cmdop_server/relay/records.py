@@ -18,6 +18,7 @@ from cmdop_server.machines import services as machines
 from cmdop_server.relay.authority import ask
 from cmdop_server.sessions import executions
 from cmdop_server.sessions import services as sessions
+from cmdop_wire.vocab import ErrorCode
 
 if TYPE_CHECKING:
     from cmdop_server.access.actor import Actor
@@ -161,12 +162,21 @@ class Records:
             write, machine_id = self._writes.popleft()
             try:
                 await ask(write)
-            except (ValueError, TypeError, RecursionError, DataError, Refused):
-                log.exception("the relay cannot write a record")  # never will: what it tells of is gone or not sayable
-            except Exception:
+            except Exception as failure:
+                if _is_hopeless(failure):
+                    log.exception("the relay cannot write a record")
+                    self._taken(machine_id)
+                    continue
                 log.exception("the relay could not write a record; trying again")
                 self._writes.appendleft((write, machine_id))
                 await asyncio.sleep(RETRY)
                 self._wake.set()
                 return
             self._taken(machine_id)
+
+
+def _is_hopeless(failure: Exception) -> bool:
+    """Tell whether it will never be written: what it tells of is gone or not sayable."""
+    if isinstance(failure, Refused):
+        return failure.code is not ErrorCode.UNAVAILABLE
+    return isinstance(failure, ValueError | TypeError | RecursionError | DataError)

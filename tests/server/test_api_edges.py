@@ -348,6 +348,7 @@ def test_a_busy_database_is_a_503_that_may_be_tried_again_and_reads_go_on(inside
     refused = ask("post", bearer, data={"kind": "personal", "name": "x"})
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "unavailable"
+    assert "another change is not done yet" in refused.json()["error"]["message"]
     assert int(refused.headers["Retry-After"]) >= 1
     writer.execute("ROLLBACK")
     writer.close()

@@ -53,7 +53,7 @@ def test_the_embedded_database_survives_a_power_cut_and_waits_for_its_one_writer
     asked += " ('journal_mode', 'synchronous', 'foreign_keys', 'busy_timeout')], c.transaction_mode)"
     environ = used_host.environ | {"DJANGO_SETTINGS_MODULE": "cmdop_server.settings"}
     shown = subprocess.run([sys.executable, "-c", asked], env=environ, capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "['wal', 2, 1, 30000] IMMEDIATE"
+    assert shown.stdout.strip() == "['wal', 2, 1, 20000] IMMEDIATE"
 
 
 def test_without_json_it_says_what_to_type_next(used_host: Host) -> None:
