@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 
+from cmdop_server import disk
 from cmdop_server.access.errors import Refused
 from cmdop_server.config import VARIABLES
 from cmdop_server.management import opening, say
@@ -217,6 +218,11 @@ def main(line: Sequence[str] | None = None) -> int:
         return say.failed(refusal, as_json=asked.as_json)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except Exception as error:
+        no_room = disk.refusal(error)
+        if no_room is None:
+            raise
+        return say.refused(no_room, as_json=asked.as_json)
     return status
 
 

@@ -1,6 +1,7 @@
 """The only place of the operator's commands that prints: answers to stdout, everything else to stderr."""
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -68,3 +69,7 @@ def _write(stream: Any, text: str) -> None:
         stream.flush()
     except BrokenPipeError:
         pass  # nobody reads it any more; that is no reason to stop serving
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python tries once more at its end, and says so
+        if stream is not sys.stderr:  # else there is nowhere left to say so
+            raise Refusal("stdout", f"cannot be written to: {error.strerror}", "df -h .") from None
