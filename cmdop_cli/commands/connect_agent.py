@@ -90,7 +90,7 @@ def _runs_already(call: "Call", *, replace: bool, detach: bool) -> Record:
         raise Failure(
             ErrorCode.CONFLICT,
             "an agent runs already on this machine",
-            hint="cmdop connect stop" if replace else "cmdop connect status",
+            hint=agent.replacing_line(call) if replace else "cmdop connect status",
         )
     call.note("an agent runs already on this machine")
     return agent_record.current(call)

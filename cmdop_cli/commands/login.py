@@ -1,5 +1,6 @@
 """``cmdop login`` and ``logout``: signing in by device grant or one-time token, and letting go of it again (D-16)."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,7 +64,7 @@ def login(
 
     if token not in (None, "-"):
         # The value may be the token itself: it is not repeated here, and must not stay in the shell's history.
-        raise usage("--token takes only -, and reads the token from stdin", hint="cmdop login --token -")
+        raise usage("--token takes only -, and reads the token from stdin", hint=_from_stdin(ctx.call))
     ctx.call.check_may_change()
     call = ctx.call
     done = signing_in.sign_in(call, ca_pin=ca_pin, opens_browser=not no_browser, by_token=token is not None)
@@ -169,3 +170,11 @@ def _listing(call: "Call", ended: Ended) -> Listing:
         exit_code=Exit.PARTIAL if ended.remains else Exit.DONE,
         extra={"remains": ended.remains, **({"planned": True} if call.is_dry_run else {})},
     )
+
+
+def _from_stdin(call: "Call") -> str:
+    """Return the line with ``-`` where its token stood, which may be the token itself."""
+    words = ["--token=-" if word.startswith("--token=") else word for word in call.arguments]
+    if "--token" in words:
+        words[words.index("--token") + 1] = "-"
+    return shlex.join(["cmdop", *words])
