@@ -39,6 +39,7 @@ class Grammar:
 
     def read(self, line: Sequence[str]) -> argparse.Namespace:
         """Return the parsed line; ends the process with status 2 and a message when it makes no sense."""
+        Parser.as_json = "--json" in line
         asked, extra = self.parser.parse_known_args(line)
         if extra:  # the command itself says so: its page is the one to read
             asked.parser.error(f"unrecognized arguments: {extra[0]}")

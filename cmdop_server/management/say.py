@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from cmdop_server.access.errors import Refused
+from cmdop_server.management import documents
 from cmdop_server.management.pages import folded
 from cmdop_server.refusal import Refusal
 from cmdop_wire.vocab import ErrorCode, Exit
@@ -43,8 +44,7 @@ def note(text: str) -> None:
 def refused(refusal: Refusal, *, as_json: bool = False) -> int:
     """Say why the server does not do it, and how it would; return the exit status 78."""
     if as_json:
-        body = {"code": "refused", "setting": refusal.setting, "message": refusal.message, "hint": refusal.fix}
-        note(json.dumps({**body, "exit_code": int(Exit.LOCAL_STATE)}))
+        note(documents.error("refused", refusal.message, refusal.fix, Exit.LOCAL_STATE, setting=refusal.setting))
     else:
         note(f"refused: {refusal.setting}: {refusal.message}")
         note(f"fix: {refusal.fix}")
@@ -55,7 +55,7 @@ def failed(refusal: Refused, *, as_json: bool = False) -> int:
     """Say what a service refused, and return the exit status that the command line uses for it."""
     status = EXIT_OF.get(refusal.code, Exit.BUG)
     if as_json:
-        note(json.dumps({"code": refusal.code, "message": refusal.message, "hint": refusal.hint, "exit_code": status}))
+        note(documents.error(refusal.code, refusal.message, refusal.hint, status))
         return status
     note(f"error: {refusal.message}")
     if refusal.hint:
