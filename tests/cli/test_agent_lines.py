@@ -57,6 +57,10 @@ def test_another_name_for_a_running_machine_is_one_line_away(owner: Cmdop, world
     assert ran.err.startswith(f"error: this machine is registered as {first}\n")
     pasted(owner, fix(ran))
     assert owner("connect", "status", "--json").ok().json["machine"]["hostname"] == second
+    for _ in range(2):  # also where none runs any more
+        told = owner("connect", "stop", "--json").ok().json
+        assert (told["schema"], told["running"], told["machine"]["hostname"]) == ("cmdop.agent.v1", False, second)
+    assert owner("connect", "stop").ok().out == ""
 
 
 def test_another_server_is_never_passed_over_for_the_running_agents(owner: Cmdop, world: World) -> None:

@@ -209,3 +209,5 @@ def test_the_server_part_says_how_to_get_it_and_passes_words_untouched(cmdop: Cm
     helped = cmdop("server", "user", "create", "--help").ok()
     assert "--workspace" in helped.out
     assert cmdop("server", "no-such-verb").code == 2
+    said_before = cmdop("--json", "server", "no-such-verb")
+    assert (said_before.code, said_before.out, said_before.error["code"]) == (2, "", "usage")
