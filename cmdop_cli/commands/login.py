@@ -9,7 +9,7 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.results import Column, Listing, Record
-from cmdop_cli.signing_out import Ended, end_pairs, forget_identity, forget_place
+from cmdop_cli.signing_out import Ended, as_far_as_possible, end_pairs, forget_identity, forget_place
 from cmdop_cli.stored_sign_ins import check_usable, stored_tokens, unusable_tokens
 from cmdop_wire.vocab import Exit, Reach
 
@@ -118,7 +118,7 @@ def _everywhere(call: "Call", identity: "Identity", resolution: "Resolution") ->
         return _listing(call, Ended(tokens))
     ended = end_pairs(call, tokens, whole=True)
     ended.remains += [each.message for each in unusable_tokens(call, identity, resolution.mode)]
-    forget_identity(call, identity, resolution.mode)
+    as_far_as_possible(ended, lambda: forget_identity(call, identity, resolution.mode))
     call.note(f"signed out {identity.email} at {identity.origin} (mode {resolution.mode})")
     return _listing(call, ended)
 
@@ -141,9 +141,9 @@ def _here(call: "Call", identity: "Identity", resolution: "Resolution") -> Listi
         return _listing(call, Ended(chosen))
     ended = end_pairs(call, chosen, whole=False)
     if others:
-        forget_place(call, identity, place, is_member=True)
+        as_far_as_possible(ended, lambda: forget_place(call, identity, place, is_member=True))
     else:
-        forget_identity(call, identity, resolution.mode)
+        as_far_as_possible(ended, lambda: forget_identity(call, identity, resolution.mode))
     call.note(f"signed out of workspace {place.label} (mode {resolution.mode})")
     if others:
         call.note(f"still signed in to {', '.join(others)}; to end that too: cmdop logout --all")
