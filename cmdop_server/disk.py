@@ -5,7 +5,7 @@ Knows no Django: whatever wraps the error, the driver's own is looked for below 
 
 import errno
 import os
-import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cmdop_server.refusal import Refusal
 
 SETTING = "CMDOP_DATA_DIR"
 NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
+CODES = frozenset({8, 10, 13})  # SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL
 
 
 def refusal(error: BaseException, environ: Mapping[str, str] = os.environ) -> Refusal | None:
@@ -39,5 +39,6 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 def _reason(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in NUMBERS:
         return os.strerror(error.errno).lower()
-    code = getattr(error, "sqlite_errorcode", None) if isinstance(error, sqlite3.Error) else None
+    sqlite3 = sys.modules.get("sqlite3")  # never imported only to ask: what was not loaded was not raised
+    code = getattr(error, "sqlite_errorcode", None) if sqlite3 and isinstance(error, sqlite3.Error) else None
     return str(error) if isinstance(code, int) and code & 0xFF in CODES else None
