@@ -311,8 +311,10 @@ def test_a_machine_can_be_picked_at_a_terminal(member: Cmdop) -> None:
     assert "off-1" not in shown  # it is not online
     number = next(line.split()[0] for line in shown.splitlines() if line.endswith("db-1"))
     terminal.type(f"{number}\r")
+    terminal.until("db-1 in workspace ")
     terminal.until("Ctrl-D ends the shell")
     terminal.type("exit\r")
+    terminal.until("the session on db-1 has ended")
     assert terminal.end() == 0
     piped = member("connect", "show")
     assert piped.code == Exit.USAGE
