@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cmdop_cli import environment
-from cmdop_cli.failures import Failure
+from cmdop_cli.failures import Failure, Terminated
 from cmdop_sdk.agent_socket import AGENT_FOLDER, socket_path
 from cmdop_wire.vocab import ErrorCode, Exit
 
@@ -57,6 +57,12 @@ def registration(call: "Call") -> "Registration | None":
     from cmdop_agent.registration import RegistrationFile
 
     return RegistrationFile(folder(call)).read()
+
+
+def replacing_line(call: "Call") -> str:
+    """Return the line of ``call`` as one that registers anew; an agent that runs has to be stopped first."""
+    line = call.line if "--replace" in call.arguments else f"{call.line} --replace"
+    return f"cmdop connect stop && {line}" if is_running(call) else line
 
 
 def registered(call: "Call") -> "Registration":
@@ -112,6 +118,15 @@ def command_line(*options: str) -> list[str]:
 def start(call: "Call") -> "AgentStatus":
     """Start the agent in the background, wait until its link is up, and return how it is; or say why it is not."""
     process = _started(call)
+    try:
+        return _with_link(call, process)
+    except (KeyboardInterrupt, Terminated):
+        if process.poll() is None:
+            call.note("the agent goes on in the background; to stop it: cmdop connect stop")
+        raise
+
+
+def _with_link(call: "Call", process: "subprocess.Popen[bytes]") -> "AgentStatus":
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -124,7 +139,7 @@ def start(call: "Call") -> "AgentStatus":
             raise Failure(ErrorCode.UNAUTHENTICATED, now.link.problem or "refused", hint="cmdop connect --replace")
         if now is not None and (now.link.problem or "").endswith(ErrorCode.DUPLICATE_CREDENTIAL):
             stop(call)
-            raise _copied(now)
+            raise _copied(call, now)
         time.sleep(LOOK)
     now = status(call)
     problem = now.link.problem if now is not None else None
@@ -136,13 +151,15 @@ def start(call: "Call") -> "AgentStatus":
     )
 
 
-def _copied(now: "AgentStatus") -> Failure:
+def _copied(call: "Call", now: "AgentStatus") -> Failure:
     """Return the failure of an agent whose machine is online already, from another place (D-5)."""
-    hostname, slug = now.machine.hostname, now.workspace.slug
+    hostname = now.machine.hostname
+    is_nobodys = call.identity is None and not call.has_key  # it joined with a token, and takes another one
+    way_in = f"--server {now.server} --join-token - --yes" if is_nobodys else f"--workspace {now.workspace.slug}"
     return Failure(
         ErrorCode.DUPLICATE_CREDENTIAL,
         f"{hostname} is online already with this credential: this disk is a copy, or has one",
-        hint=f"cmdop connect --detach --replace --hostname {hostname.partition('.')[0]}-2 --workspace {slug}",
+        hint=f"cmdop connect --detach --replace --hostname {hostname.partition('.')[0]}-2 {way_in}",
     )
 
 

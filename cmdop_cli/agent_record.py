@@ -57,6 +57,11 @@ def planned(call: "Call", **registered: dict[str, Any]) -> Record:
     return _record({**_fields(call, None), **registered}, _OFF, planned=True)
 
 
+def stopped(call: "Call") -> Record | None:
+    """Return an agent that does not run, or would not; for programs only, since a person has read a sentence."""
+    return _record(_fields(call, None), (), planned=call.is_dry_run) if call.output.is_json else None
+
+
 def started(call: "Call", now: "AgentStatus") -> Record:
     """Return an agent that has just been started; a person gets two lines in place of the whole table."""
     call.note(f"{now.machine.hostname} is online in workspace {now.workspace.slug}")

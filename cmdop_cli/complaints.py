@@ -130,6 +130,8 @@ def _unknown_option(path: str, option: str, context: Any, call: "Call") -> Failu
     from difflib import get_close_matches
 
     known = {each for parameter in (context.command.params if context else ()) for each in parameter.opts}
+    if path == f"{PROGRAM} connect to" and (agents := _agents_option(option)):
+        return agents
     if path == f"{PROGRAM} connect to":  # a misspelt option of the agent made its value look like a machine
         connect = CATALOG["connect"]
         known |= connect.valued if isinstance(connect, Noun) else set()
@@ -147,6 +149,22 @@ def _unknown_option(path: str, option: str, context: Any, call: "Call") -> Failu
         f"there is no option {option} of {path}",
         why=f"the nearest is {near[0]}",
         hint=shlex.join([PROGRAM, *line]),
+    )
+
+
+def _agents_option(option: str) -> Failure | None:
+    """Return the refusal of an option of this machine's agent beside another machine, ``None`` if it is none."""
+    from cmdop_cli.app import Command, made
+
+    connect = CATALOG["connect"]
+    command = made("run", connect.verbs["run"]) if isinstance(connect, Noun) else None
+    if not isinstance(command, Command) or option not in {each for one in command.params for each in one.opts}:
+        return None
+    return Failure(
+        Code.USAGE,
+        f"{option} does not go together with a machine",
+        why="it is about this machine's agent, which cmdop connect runs when no machine is named",
+        hint=f"{PROGRAM} connect run --help",
     )
 
 

@@ -23,6 +23,8 @@ def explain(call: "Call", failure: Failure) -> Failure:
         failure.hint = f"cmdop {' '.join(call.path)} --help" if call.path else "cmdop help options"
     if failure.code in ("invalid_key", ErrorCode.UNAUTHENTICATED) and call.has_key:
         _blame_key(call, failure)
+    if failure.code == ErrorCode.FORBIDDEN and call.has_key and call.options.api_key is None:
+        _as_the_person(call, failure)
     if failure.hint == environment.UNSET_KEY:  # which is no help where it was set for this one line
         failure.hint = f"cmdop --no-api-key {call.line.removeprefix('cmdop ')}"
     if failure.exit_code != Exit.USAGE:  # else it may be these very options that are wrong
@@ -90,6 +92,16 @@ def _acts_in_a_workspace(line: str) -> bool:
         return False
     found = next((found for size in (3, 2, 1) if isinstance(found := row(tuple(words[:size])), Verb)), None)
     return found is not None and declared(load(found.target)).needs == "workspace"
+
+
+def _as_the_person(call: "Call", failure: Failure) -> None:
+    """Make the fix of what the variable's key may not do one that leaves it out: no key makes keys, or signs in."""
+    if failure.hint == "cmdop login":
+        failure.hint = environment.UNSET_KEY
+    elif failure.hint.startswith("cmdop auth create-key "):
+        line = f"cmdop --no-api-key {failure.hint.removeprefix('cmdop ')}"
+        place = call.settled or (None if call.resolved is None else call.resolved.workspace)
+        failure.hint = line if place is None else in_workspace(line, place.label)
 
 
 def _blame_key(call: "Call", failure: Failure) -> None:

@@ -6,6 +6,7 @@ under ``--debug`` or ``CMDOP_DEBUG``.
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -56,13 +57,39 @@ def _result(arguments: list[str], call: Call) -> Any:
 def _failed(call: Call, error: BaseException) -> int:
     from cmdop_cli.explaining import explain
 
-    failure = explain(call, explained(error))
+    failure = explain(call, _not_text(call, error) or explained(error))
     is_debugging = call.given.options().debug or call.environ.get(environment.DEBUG, "") not in ("", "0")
     if failure.code == Code.BUG or is_debugging:
         _keep_traceback(call, failure, error)
     with suppress(OSError):  # stderr may have gone too; the exit status still tells
         call.emergency_output().failure(failure)
     return _status(call, failure)
+
+
+def _not_text(call: Call, error: BaseException) -> Failure | None:
+    """Return the refusal of a word whose bytes are no text, which only shows where it is to leave this machine."""
+    if not isinstance(error, UnicodeEncodeError):
+        return None
+    words = [*call.arguments, *(value for name, value in call.environ.items() if name.startswith("CMDOP_"))]
+    word = next((each for each in words if not each.isprintable() and _is_broken(each)), None)
+    if word is None:
+        return None
+    from cmdop_cli.safe_text import safe
+
+    is_foreign = sys.getfilesystemencoding().lower() not in ("utf-8", "utf8")
+    return Failure(
+        Code.USAGE,
+        f"{safe(word)} is not Unicode text",
+        hint="export LC_ALL=C.UTF-8" if is_foreign else "",  # else the usual: the command's help
+    )
+
+
+def _is_broken(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _status(call: Call, failure: Failure) -> int:

@@ -79,7 +79,10 @@ def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
 
 
 def chosen(call: "Call", what: str, *, busy: bool = False) -> str:
-    """Return the id of a machine that the person picks, among those online, or with a session (``busy``)."""
+    """Return the hostname of a machine that the person picks, among those online, or with a session (``busy``).
+
+    Not its id: what is said of the machine from then on, and every line to paste, calls it so.
+    """
     from cmdop_cli import machine_list
 
     if not (at_terminal() and asking.is_possible(call)):
@@ -90,7 +93,7 @@ def chosen(call: "Call", what: str, *, busy: bool = False) -> str:
         found = "no machine has an active session" if busy else "no machine is online"
         raise Failure(ErrorCode.NOT_FOUND, f"{found} in {call.workspace().label}", hint="cmdop connect list")
     labels = [f"{each.name}  {each.session.operator.label}" if each.session else each.name for each in machines]
-    return machines[asking.choose(call, what, labels)].id
+    return machines[asking.choose(call, what, labels)].hostname
 
 
 def tags_of(words: Sequence[str]) -> dict[str, str]:

@@ -173,7 +173,7 @@ def on_one(call: "Call", machine: str, work: "Work") -> Status | Record:
             return Record("execution", fields, identifier="machine", exit_code=result.exit_code)
         ended = await executing.piped(dialer, work, machine, on_notice=noticed)
         if ended.timed_out:
-            call.note(f"time-out after {work.timeout:g} seconds: everything that it had started was ended")
+            call.note(f"time-out after {work.timeout:g} s: everything that it had started was ended")
         return Status(ended.exit_code)
 
     try:

@@ -69,13 +69,17 @@ def settled(call: "Call", wanted: Wanted) -> "Registration | Planned":
 
 
 def check_same(call: "Call", known: "Registration", wanted: Wanted) -> None:
-    """Raise a conflict when the line names another hostname or workspace than the ones that are registered."""
+    """Raise a conflict when the line names another hostname, server or workspace than the ones that are registered."""
     resolution = call.resolution
     if wanted.hostname is not None and wanted.hostname.lower() != known.hostname.lower():
         raise Failure(
+            ErrorCode.CONFLICT, f"this machine is registered as {known.hostname}", hint=agent.replacing_line(call)
+        )
+    if call.server.is_explicit and call.server.origin != known.server:
+        raise Failure(
             ErrorCode.CONFLICT,
-            f"this machine is registered as {known.hostname}",
-            hint=f"cmdop connect --replace --hostname {wanted.hostname}",
+            f"this machine is registered at {known.server}, not at {call.server.origin}",
+            hint=agent.replacing_line(call),
         )
     if resolution.source not in NAMED or resolution.workspace is None:
         return

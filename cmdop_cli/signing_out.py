@@ -1,6 +1,6 @@
 """Letting go of stored sign-ins: the server is told where it can be, and what is here goes in any case (D-16)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,16 @@ def _removed(call: "Call", token: "StoredToken", ended: Ended) -> bool:
     except LocalStateError as problem:
         ended.remains.append(f"{token.path} could not be removed: {problem}")
         return False
+
+
+def as_far_as_possible(ended: Ended, forget: "Callable[[], None]") -> None:
+    """Forget what is noted here; where nothing can be written, say so beside what has ended at the server."""
+    from cmdop_sdk.errors import LocalStateError
+
+    try:
+        forget()
+    except LocalStateError as problem:
+        ended.remains.append(f"what is noted of it here stays: {problem}")
 
 
 def _end(token: "StoredToken") -> str:

@@ -6,6 +6,7 @@ Local, but for one optional question to the server; whatever is wrong is told be
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cmdop_cli.explaining import explain
 from cmdop_cli.failures import Code, Failure, explained
 from cmdop_cli.resolver import Source
 from cmdop_cli.results import Column, Listing
@@ -37,6 +38,8 @@ def checked(call: "Call", *, offline: bool) -> Checked:
         failure = explained(error)
         if failure.code == Code.BUG:
             raise
+        if call.has_key:  # of which the fix must speak, as it does anywhere else
+            failure = explain(call, failure)
         return Checked(problem=failure)
     try:
         call.workspace()
@@ -190,13 +193,14 @@ def _credential_lines(credential: Mapping[str, Any]) -> list[tuple[str, Any, str
     from cmdop_cli.times import ends
 
     kind = KINDS.get(credential["kind"], credential["kind"])
+    is_known = credential["id"] is not None  # a key that the server does not know never ends for another reason
     value = f"{kind} {credential['name'] or credential['prefix'] or ''}".rstrip()
     if credential["reach"]:
         value += " for all workspaces" if credential["reach"] == Reach.ALL else " for one workspace"
     return [
         ("credential", value, ", ".join(credential["scopes"] or ())),
         ("kept in", credential["kept_in"], _below(credential["path"])),
-        ("ends", ends(credential["expires_at"], now=datetime.now(UTC)), ""),
+        ("ends", ends(credential["expires_at"], now=datetime.now(UTC)) if is_known else None, ""),
     ]
 
 

@@ -8,6 +8,8 @@ from cmdop_sdk.errors import InvalidRequest, LocalCode, WrongOrigin
 
 DEFAULT_SERVER = "http://127.0.0.1:8787"  # where `cmdop server start` listens
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# A host of which we know that a scheme was left out: with dots, with a port, or this machine.
+BARE = re.compile(r"(localhost|[a-z0-9_-]+(?:\.[a-z0-9_-]+)+|[a-z0-9_-]+(?=:))(?::[0-9]{1,5})?")
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 
 
@@ -69,6 +71,9 @@ def host_of(origin: str) -> str:
 def _not_a_server(url: str) -> InvalidRequest:
     # A user name or a query may hold a password, so the text is not repeated once it has either.
     shown = "this" if "@" in url or "?" in url else repr(url[:200])
+    host = BARE.fullmatch(url.strip())
+    scheme = "http" if host and is_loopback(host[1]) else "https"
     return InvalidRequest(
-        f"{shown} is not a server address: scheme, host and port are expected, such as https://cmdop.example:8443"
+        f"{shown} is not a server address: scheme, host and port are expected, such as https://cmdop.example:8443",
+        hint=f"use {scheme}://{host[0]}" if host else "",
     )

@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 
+from cmdop_server import disk
 from cmdop_server.access.errors import Refused
 from cmdop_server.config import VARIABLES
 from cmdop_server.management import opening, say
@@ -38,6 +39,7 @@ class Grammar:
 
     def read(self, line: Sequence[str]) -> argparse.Namespace:
         """Return the parsed line; ends the process with status 2 and a message when it makes no sense."""
+        Parser.as_json = "--json" in line
         asked, extra = self.parser.parse_known_args(line)
         if extra:  # the command itself says so: its page is the one to read
             asked.parser.error(f"unrecognized arguments: {extra[0]}")
@@ -218,9 +220,11 @@ def main(line: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except Exception as failure:
-        if (busy := opening.busy(failure)) is None:
-            raise
-        return say.failed(busy, as_json=asked.as_json)
+        if (no_room := disk.refusal(failure)) is not None:  # first: a full disk is a failure of the database, too
+            return say.refused(no_room, as_json=asked.as_json)
+        if (busy := opening.busy(failure)) is not None:
+            return say.failed(busy, as_json=asked.as_json)
+        raise
     return status
 
 

@@ -20,7 +20,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 from filelock import FileLock
 
-from cmdop_server import stamp
+from cmdop_server import disk, stamp
 from cmdop_server.database import unlimited
 from cmdop_server.refusal import Refusal
 
@@ -91,6 +91,8 @@ def state() -> SchemaState:
 
 def unreachable(error: Exception) -> Refusal:
     """Return the refusal for a database that does not answer; drivers put no password into these messages."""
+    if settings.CMDOP_CONFIG.database is None and (no_room := disk.refusal(error)) is not None:
+        return no_room
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     if settings.CMDOP_CONFIG.database is None:
         path = settings.DATABASES["default"]["NAME"]

@@ -90,7 +90,7 @@ def _runs_already(call: "Call", *, replace: bool, detach: bool) -> Record:
         raise Failure(
             ErrorCode.CONFLICT,
             "an agent runs already on this machine",
-            hint="cmdop connect stop" if replace else "cmdop connect status",
+            hint=agent.replacing_line(call) if replace else "cmdop connect status",
         )
     call.note("an agent runs already on this machine")
     return agent_record.current(call)
@@ -141,7 +141,7 @@ def start(ctx: Ctx) -> Record:
 
 
 @verb(mutates=True)
-def stop(ctx: Ctx) -> None:
+def stop(ctx: Ctx) -> Record | None:
     """Stop the agent: the machine is offline at once.
 
     Sessions and commands that run on it end.
@@ -152,12 +152,12 @@ def stop(ctx: Ctx) -> None:
     call = ctx.call
     if not agent.is_running(call):
         call.note("no agent runs on this machine")
-        return
-    if call.is_dry_run:
+    elif call.is_dry_run:
         call.note("an agent runs on this machine, and would be stopped")
-        return
-    agent.stop(call)
-    call.note("the agent has stopped; this machine is offline")
+    else:
+        agent.stop(call)
+        call.note("the agent has stopped; this machine is offline")
+    return agent_record.stopped(call)
 
 
 @verb(mutates=True)

@@ -117,7 +117,7 @@ def put(
             return await file_pipes.from_stdin(dialer, machine, path, on_notice=noticed, on_progress=progress)
         return await transfers.put(dialer, machine, path, Path(local), on_notice=noticed, on_progress=progress)
 
-    return _record(machine, path, local, _transferred(call, machine, path, send))
+    return _record(machine, path, local, _transferred(call, machine, path, send, is_put=True))
 
 
 async def _to_stdout(call: "Call", dialer: "Dialer", machine: str, path: str, progress: "Progress") -> "Transferred":
@@ -129,7 +129,12 @@ async def _to_stdout(call: "Call", dialer: "Dialer", machine: str, path: str, pr
 
 
 def _transferred(
-    call: "Call", machine: str, path: str, move: "Callable[[Dialer, Progress], Awaitable[Transferred]]"
+    call: "Call",
+    machine: str,
+    path: str,
+    move: "Callable[[Dialer, Progress], Awaitable[Transferred]]",
+    *,
+    is_put: bool = False,
 ) -> "Transferred":
     """Return what ``move`` did, with progress; what is wrong with a local file is no matter of local state."""
     from cmdop_cli import machine_dialer, unreached
@@ -145,6 +150,10 @@ def _transferred(
         with unreached.explained(call, machine):
             return call.run(run(), waiting=None)
     except MachineRefused as refused:
+        if is_put and refused.code == "no_such_file":  # the file is to be made: it is its folder that is not there
+            above = str(PurePosixPath(path).parent)
+            refused.message = f"there is no folder {above} on {machine}"
+            refused.hint = refused.hint or shlex.join([*_ON, machine, "--", "mkdir", "-p", above])
         refused.hint = refused.hint or _looking(machine, path, refused.code)
         raise
     except LocalStateError as wrong:

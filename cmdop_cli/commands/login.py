@@ -1,5 +1,6 @@
 """``cmdop login`` and ``logout``: signing in by device grant or one-time token, and letting go of it again (D-16)."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +9,7 @@ from cmdop_cli.context import Ctx
 from cmdop_cli.declare import verb
 from cmdop_cli.failures import Code, Failure, usage
 from cmdop_cli.results import Column, Listing, Record
-from cmdop_cli.signing_out import Ended, end_pairs, forget_identity, forget_place
+from cmdop_cli.signing_out import Ended, as_far_as_possible, end_pairs, forget_identity, forget_place
 from cmdop_cli.stored_sign_ins import check_usable, stored_tokens, unusable_tokens
 from cmdop_wire.vocab import Exit, Reach
 
@@ -63,7 +64,7 @@ def login(
 
     if token not in (None, "-"):
         # The value may be the token itself: it is not repeated here, and must not stay in the shell's history.
-        raise usage("--token takes only -, and reads the token from stdin", hint="cmdop login --token -")
+        raise usage("--token takes only -, and reads the token from stdin", hint=_from_stdin(ctx.call))
     ctx.call.check_may_change()
     call = ctx.call
     done = signing_in.sign_in(call, ca_pin=ca_pin, opens_browser=not no_browser, by_token=token is not None)
@@ -117,7 +118,7 @@ def _everywhere(call: "Call", identity: "Identity", resolution: "Resolution") ->
         return _listing(call, Ended(tokens))
     ended = end_pairs(call, tokens, whole=True)
     ended.remains += [each.message for each in unusable_tokens(call, identity, resolution.mode)]
-    forget_identity(call, identity, resolution.mode)
+    as_far_as_possible(ended, lambda: forget_identity(call, identity, resolution.mode))
     call.note(f"signed out {identity.email} at {identity.origin} (mode {resolution.mode})")
     return _listing(call, ended)
 
@@ -140,9 +141,9 @@ def _here(call: "Call", identity: "Identity", resolution: "Resolution") -> Listi
         return _listing(call, Ended(chosen))
     ended = end_pairs(call, chosen, whole=False)
     if others:
-        forget_place(call, identity, place, is_member=True)
+        as_far_as_possible(ended, lambda: forget_place(call, identity, place, is_member=True))
     else:
-        forget_identity(call, identity, resolution.mode)
+        as_far_as_possible(ended, lambda: forget_identity(call, identity, resolution.mode))
     call.note(f"signed out of workspace {place.label} (mode {resolution.mode})")
     if others:
         call.note(f"still signed in to {', '.join(others)}; to end that too: cmdop logout --all")
@@ -169,3 +170,11 @@ def _listing(call: "Call", ended: Ended) -> Listing:
         exit_code=Exit.PARTIAL if ended.remains else Exit.DONE,
         extra={"remains": ended.remains, **({"planned": True} if call.is_dry_run else {})},
     )
+
+
+def _from_stdin(call: "Call") -> str:
+    """Return the line with ``-`` where its token stood, which may be the token itself."""
+    words = ["--token=-" if word.startswith("--token=") else word for word in call.arguments]
+    if "--token" in words:
+        words[words.index("--token") + 1] = "-"
+    return shlex.join(["cmdop", *words])

@@ -23,13 +23,16 @@ def check_installed() -> None:
         )
 
 
-def replace(_: Call, args: Sequence[str]) -> int:
+def replace(call: Call, args: Sequence[str]) -> int:
     """Run ``python -m cmdop_server`` with ``args`` in place of this process, or say how to install it.
 
     ``-P`` keeps the working directory out of the import path: a file that lies there never runs (D-23).
     """
     check_installed()
-    command = [sys.executable, "-P", "-m", "cmdop_server", *args]
+    words = list(args)
+    if call.options.output == "json" and "--json" not in words and words[:1] not in ([], ["start"]):
+        words.append("--json")  # said before ``server``, as it may be on any line
+    command = [sys.executable, "-P", "-m", "cmdop_server", *words]
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

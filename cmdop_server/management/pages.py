@@ -10,8 +10,9 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn, TextIO
+from typing import Any, ClassVar, NoReturn, TextIO
 
+from cmdop_server.management import documents
 from cmdop_wire.vocab import Exit
 
 WIDTH = 80
@@ -31,6 +32,8 @@ _TERM = 28  # cells for the left column; a longer term gets a line of its own
 
 class Parser(argparse.ArgumentParser):
     """A parser with the house's pages; ``examples`` are lines to paste, ``more`` what follows them."""
+
+    as_json: ClassVar[bool] = False  # of the line that is read: also what is wrong with it is then one object
 
     def __init__(self, *, examples: Sequence[str] = (), more: str = "", **settings: Any) -> None:
         super().__init__(add_help=False, allow_abbrev=False, **settings)
@@ -84,6 +87,9 @@ class Parser(argparse.ArgumentParser):
         if found := _NO_COMMAND.match(message):
             near = get_close_matches(found[1], found[2].replace("'", "").split(", "), n=1)
             fix = f"{self.prog} {near[0]} --help" if near else fix
+        if Parser.as_json:
+            sys.stderr.write(documents.error("usage", said, fix, Exit.USAGE) + "\n")
+            sys.exit(int(Exit.USAGE))
         for line in (f"error: {said}", f"why: its usage is {self.format_usage()}", f"fix: {fix}"):
             sys.stderr.write(folded(line, sys.stderr) + "\n")
         sys.exit(int(Exit.USAGE))

@@ -12,6 +12,7 @@ from cmdop_server.limits import PASSWORD_BYTES
 from cmdop_server.management import opening
 from cmdop_server.management.say import answer, answer_json, note
 from cmdop_server.refusal import Refusal
+from cmdop_wire.vocab import ErrorCode
 
 TOKEN_SECONDS = 600
 
@@ -102,6 +103,10 @@ def create_user(
             membership = add_member(actor, workspace, account, role or "member") if workspace is not None else None
         except NotFound as unknown:
             raise Refused(unknown.code, f"there is no workspace {workspace}", hint="cmdop workspace list") from None
+        except Conflict as known:
+            if with_token and known.code == ErrorCode.CONFLICT:  # already a member: the token is what is left to want
+                known.hint = f"cmdop server user create {account.email} --token"
+            raise
         token = make_sign_in_token(account.public_id) if with_token else None
     joined = (
         {"id": membership.workspace.public_id, "slug": membership.workspace.slug, "role": str(membership.role)}

@@ -1,10 +1,12 @@
 """The only place of the operator's commands that prints: answers to stdout, everything else to stderr."""
 
 import json
+import os
 import sys
 from typing import Any
 
 from cmdop_server.access.errors import Refused
+from cmdop_server.management import documents
 from cmdop_server.management.pages import folded
 from cmdop_server.refusal import Refusal
 from cmdop_wire.vocab import ErrorCode, Exit
@@ -42,8 +44,7 @@ def note(text: str) -> None:
 def refused(refusal: Refusal, *, as_json: bool = False) -> int:
     """Say why the server does not do it, and how it would; return the exit status 78."""
     if as_json:
-        body = {"code": "refused", "setting": refusal.setting, "message": refusal.message, "hint": refusal.fix}
-        note(json.dumps({**body, "exit_code": int(Exit.LOCAL_STATE)}))
+        note(documents.error("refused", refusal.message, refusal.fix, Exit.LOCAL_STATE, setting=refusal.setting))
     else:
         note(f"refused: {refusal.setting}: {refusal.message}")
         note(f"fix: {refusal.fix}")
@@ -54,7 +55,7 @@ def failed(refusal: Refused, *, as_json: bool = False) -> int:
     """Say what a service refused, and return the exit status that the command line uses for it."""
     status = EXIT_OF.get(refusal.code, Exit.BUG)
     if as_json:
-        note(json.dumps({"code": refusal.code, "message": refusal.message, "hint": refusal.hint, "exit_code": status}))
+        note(documents.error(refusal.code, refusal.message, refusal.hint, status))
         return status
     note(f"error: {refusal.message}")
     if refusal.hint:
@@ -68,3 +69,7 @@ def _write(stream: Any, text: str) -> None:
         stream.flush()
     except BrokenPipeError:
         pass  # nobody reads it any more; that is no reason to stop serving
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python tries once more at its end, and says so
+        if stream is not sys.stderr:  # else there is nowhere left to say so
+            raise Refusal("stdout", f"cannot be written to: {error.strerror}", "df -h .") from None

@@ -195,6 +195,7 @@ def _copy(source: Path, target: Path) -> int:
     except FileExistsError:
         raise Refusal("PATH", f"{target} exists already", f"choose another name, or: rm {target}") from None
     except (OSError, sqlite3.Error) as error:
-        raise Refusal("PATH", f"cannot write {target}: {error}", f"ls -ld {target.parent}") from None
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        raise Refusal("PATH", f"cannot write {target}: {reason}", f"ls -ld {target.parent}") from None
     finally:
         temporary.unlink(missing_ok=True)

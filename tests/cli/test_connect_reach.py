@@ -1,6 +1,7 @@
 """``cmdop connect M`` and ``connect observe`` on real terminals: what is typed, what is shown, how it ends (D-26)."""
 
 import os
+import shlex
 import signal
 import termios
 from collections.abc import Callable, Iterator
@@ -305,14 +306,28 @@ def test_a_script_must_say_exactly_what_it_means(member: Cmdop) -> None:
         assert "fix: cmdop connect list\n" in ran.err  # db-1 is one machine of perhaps many
 
 
+def test_a_folder_that_is_not_there_is_one_line_away(member: Cmdop) -> None:
+    (member.folder / "a.txt").write_text("a")
+    line = ("connect", "put", "a.txt", "web-1:not there/yet/a.txt")
+    ran = member.here(*line)
+    assert ran.code == Exit.NOT_FOUND
+    assert ran.err.startswith("error: there is no folder not there/yet on web-1\n")
+    fix = ran.err.rpartition("fix: ")[2]
+    assert fix == "cmdop connect exec web-1 -- mkdir -p 'not there/yet'\n"
+    member(*shlex.split(fix)[1:]).ok()
+    member.here(*line).ok()
+
+
 def test_a_machine_can_be_picked_at_a_terminal(member: Cmdop) -> None:
     terminal = member.on_terminal("connect", "to")
     shown = terminal.until("open a terminal on [1-")
     assert "off-1" not in shown  # it is not online
     number = next(line.split()[0] for line in shown.splitlines() if line.endswith("db-1"))
     terminal.type(f"{number}\r")
+    terminal.until("db-1 in workspace ")
     terminal.until("Ctrl-D ends the shell")
     terminal.type("exit\r")
+    terminal.until("the session on db-1 has ended")
     assert terminal.end() == 0
     piped = member("connect", "show")
     assert piped.code == Exit.USAGE

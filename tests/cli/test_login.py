@@ -287,6 +287,19 @@ def test_logout_all_ends_the_sign_in(cmdop: Cmdop, world: World) -> None:
     assert world.server.url in refused.error["message"]  # the server is still remembered
 
 
+def test_logout_where_the_state_cannot_be_written_says_what_has_ended_all_the_same(cmdop: Cmdop, world: World) -> None:
+    """As on a disk that is read-only by now: the server has been told, and who asked for it must know."""
+    sign_in(cmdop, world, "owner", "acme")
+    root = Path(cmdop.environ["CMDOP_CONFIG_DIR"])
+    (root / "state.json.lock").unlink(missing_ok=True)
+    (root / "state.json.lock").mkdir()
+    done = cmdop.here("logout", "--json")
+    assert done.code == 8
+    assert [each["workspace"]["slug"] for each in done.json["items"]] == [world.acme.slug]
+    (remains,) = done.json["remains"]
+    assert remains.startswith(f"what is noted of it here stays: {root}/state.json")
+
+
 def test_logout_without_the_server_removes_and_says_what_remains(
     cmdop: Cmdop, new_server: Callable[..., Server]
 ) -> None:

@@ -68,6 +68,17 @@ def test_a_key_is_named_by_where_it_was_given(cmdop: Cmdop, world: World) -> Non
     assert key["text"] not in json.dumps(found)
 
 
+def test_a_refused_key_is_to_blame_and_not_said_to_last_for_ever(cmdop: Cmdop, world: World) -> None:
+    key = world.key("owner")
+    world.server.backstage("tests.casting:expire_key", key=key["id"])
+    here = cmdop.with_(CMDOP_API_KEY=key["text"], CMDOP_SERVER_URL=world.server.url)
+    ran = here.here("status")
+    assert ran.code == 4
+    assert "ends\t\t\n" in ran.out
+    assert "the key in CMDOP_API_KEY: revoked, expired" in ran.err
+    assert ran.err.endswith("fix: cmdop --no-api-key status\n")
+
+
 def test_signed_in_nowhere_is_exit_4_with_the_way_in(cmdop: Cmdop) -> None:
     for arguments in ([], ["--offline"]):
         found = cmdop.here("status", "--json", *arguments)
@@ -198,3 +209,5 @@ def test_the_server_part_says_how_to_get_it_and_passes_words_untouched(cmdop: Cm
     helped = cmdop("server", "user", "create", "--help").ok()
     assert "--workspace" in helped.out
     assert cmdop("server", "no-such-verb").code == 2
+    said_before = cmdop("--json", "server", "no-such-verb")
+    assert (said_before.code, said_before.out, said_before.error["code"]) == (2, "", "usage")

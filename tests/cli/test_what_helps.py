@@ -280,6 +280,12 @@ def test_whoever_wants_to_add_a_person_is_told_who_can(cmdop: Cmdop, word: str) 
         ("connect web-1 uptime", "fix: cmdop connect exec web-1 -- uptime\n"),
         ("config set output tabel", "fix: cmdop config set output table\n"),
         ("config set color maybe", "fix: cmdop config set color true\n"),
+        ("connect web-1 --hostname x", "fix: cmdop connect run --help\n"),
+        ("connect web-1 --detach", "why: it is about this machine's agent, which cmdop connect runs"),
+        ("login --server 127.0.0.1:8787", "fix: use http://127.0.0.1:8787\n"),
+        ("login --server cmdop.example", "fix: use https://cmdop.example\n"),
+        ("login --server https://a.example --token cmdst_x", "fix: cmdop login --server https://a.example --token -\n"),
+        ("login --token=cmdst_x --server https://a.example", "fix: cmdop login --token=- --server https://a.example\n"),
         ("login --server nonsense", "such as https://cmdop.example:8443\nfix: cmdop login --help\n"),
     ],
 )
@@ -287,6 +293,28 @@ def test_what_was_misspelt_is_put_right(cmdop: Cmdop, line: str, said: str) -> N
     ran = cmdop.here(*line.split())
     assert ran.code == Exit.USAGE
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("connect show B\udcff", Exit.USAGE),
+        ("connect rename web-1 B\udcff", Exit.USAGE),
+        ("connect put - web-1:B\udcff", Exit.USAGE),
+        ("connect exec B\udcff -- true", Exit.USAGE),
+        ("workspace create B\udcff", Exit.USAGE),
+    ],
+)
+def test_a_word_that_is_no_text_is_shown_and_no_bug(owner: Cmdop, line: str, code: Exit) -> None:
+    """As a file name of another encoding is, or any beyond ASCII in a shell without a locale."""
+    ran = owner.here(*line.split())
+    assert ran.code == code
+    assert "B\\udcff is not Unicode text\n" in ran.err
+    assert "bug" not in ran.err
+    where = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    if "show" in line:
+        ran = owner("connect", "show", "B\xfcro", environ=where)
+        assert (ran.code, ran.err.splitlines()[-1]) == (Exit.USAGE, "fix: export LC_ALL=C.UTF-8")
 
 
 def test_the_server_s_own_line_names_the_nearest_option(capsys: pytest.CaptureFixture[str]) -> None:

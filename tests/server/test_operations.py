@@ -139,6 +139,10 @@ def test_user_create_makes_people_and_members_in_the_open(place: Place) -> None:
     assert (bob["created"], bob["workspace"]) == (True, {"id": made["id"], "slug": "acme", "role": "guest"})
     assert redeem(url, bob["token"])["account"]["name"] == "Bob"
     assert host.run(*words).returncode == 6
+    again = host.run(*words)  # whose token was not used within its ten minutes
+    assert (again.returncode, again.stdout) == (6, "")
+    fix = again.stderr.rpartition("fix: cmdop server ")[2]
+    assert host.run(*fix.split()).stdout.startswith("cmdst_")
     nowhere = host.run("user", "create", "carl@example.com", "--workspace", "nope")
     assert (nowhere.returncode, nowhere.stderr) == (
         3,

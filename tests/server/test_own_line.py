@@ -1,10 +1,12 @@
 """``cmdop server …`` speaks like every other command: its pages, and its complaints about a line."""
 
 import argparse
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from cmdop_cli.failures import Failure, document
 from cmdop_server.__main__ import Grammar
 
 COMPLAINTS = {
@@ -59,3 +61,18 @@ def test_complaints_are_in_the_house_s_words(
     assert (out, what, fix) == ("", f"error: {said[0]}", f"fix: {said[1]}")
     assert why.startswith("why: its usage is cmdop server ")
     assert "hunter2" not in err
+
+
+@pytest.mark.parametrize("line", ["xyzzy --json", "check --nope --json", "user create --json", "backup --json"])
+def test_under_json_a_complaint_is_one_object(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Grammar().read(line.split())
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    said = json.loads(err)
+    assert (out, said["code"], said["exit_code"]) == ("", "usage", 2)
+    assert said["hint"].startswith("cmdop server ")
+    assert list(said) == list(document(Failure("usage", "")))
+    with pytest.raises(SystemExit):  # and the next line is read for itself
+        Grammar().read(["xyzzy"])
+    assert capsys.readouterr().err.startswith("error: ")

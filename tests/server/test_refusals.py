@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cmdop_cli.failures import Failure, document
 from cmdop_server.__main__ import main
 from tests.operating import Host, foreign_dir, fresh_secret, host, used_dir, used_host
 
@@ -235,4 +236,7 @@ def test_a_variable_that_looks_mistyped_is_mentioned(host: Host) -> None:
 def test_under_json_a_refusal_is_one_object(host: Host) -> None:
     done = host.run("bootstrap", "--email", "a@example.com", "--json", CMDOP_SIGNUP="opne")
     assert (done.returncode, done.stdout) == (78, "")
-    assert json.loads(done.stderr)["setting"] == "CMDOP_SIGNUP"
+    said = json.loads(done.stderr)
+    assert said.pop("setting") == "CMDOP_SIGNUP"
+    assert list(said) == list(document(Failure("refused", "")))  # as of every other command
+    assert (said["schema"], said["code"], said["exit_code"]) == ("cmdop.error.v1", "refused", 78)
