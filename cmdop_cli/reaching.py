@@ -50,13 +50,6 @@ def without_dashes(words: Sequence[str]) -> Failure:
     return usage("what to run stands after two dashes", hint=line)
 
 
-def picked(call: "Call", what: str, *, busy: bool = False) -> str:
-    """Return the machine that the person picks, to do ``what`` with it; a usage error where nobody can be asked."""
-    from cmdop_cli import machine_names
-
-    return machine_names.chosen(call, what, busy=busy)
-
-
 def operated(call: "Call", machine: str, *, take_over: bool) -> Status:
     """Join this terminal to a new session on ``machine`` (D-26); the exit status is the shell's."""
     from cmdop_cli import attaching, machine_dialer, machine_names

@@ -33,7 +33,7 @@ def to(
     cmdop connect web-1
     cmdop connect to web-1 --take-over
     """
-    from cmdop_cli import attaching, complaints
+    from cmdop_cli import attaching, complaints, machine_names
 
     call = ctx.call
     if not attaching.is_possible():
@@ -43,7 +43,7 @@ def to(
             "a session needs a terminal on stdin and stdout",
             hint=f"cmdop connect exec {machine or 'MACHINE'} -- COMMAND",
         )
-    wanted = machine or reaching.picked(call, "open a terminal on")
+    wanted = machine or machine_names.chosen(call, "open a terminal on")
     if call.is_dry_run:
         return Record("session", {"machine": wanted, "take_over": take_over}, identifier="machine", planned=True)
     return reaching.operated(call, wanted, take_over=take_over)
@@ -64,8 +64,10 @@ def observe(
     cmdop connect observe web-1
     cmdop connect observe web-1 > typescript
     """
+    from cmdop_cli import machine_names
+
     call = ctx.call
-    return reaching.observed(call, machine or reaching.picked(call, "watch", busy=True))
+    return reaching.observed(call, machine or machine_names.chosen(call, "watch", busy=True))
 
 
 def _is_one(parameters: Mapping[str, Any]) -> bool:
