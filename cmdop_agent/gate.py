@@ -1,7 +1,7 @@
 """The gate: whether this machine lets a remote operation happen (D-25). No state; the file is ``permissions.py``'s.
 
 Order: floor → deny → ask → allow → mode. What the floor holds and what counts as dangerous is data below, and printed
-into docs/permissions.md. With children under the agent's own user the gate is a guard rail, not a boundary.
+into docs/reference/gate.md. With children under the agent's own user the gate is a guard rail, not a boundary.
 """
 
 import glob

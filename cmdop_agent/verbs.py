@@ -91,7 +91,7 @@ def permissions(agent: "Agent", _: Asked, __: Caller) -> Answer:
 
 def add_rule(agent: "Agent", asked: Asked, caller: Caller) -> Answer:
     """Add one rule; an equal one is not added twice."""
-    rule, now = _rule(asked), _settled(agent)
+    rule, now = _rule(asked), agent.permissions.read()
     if rule not in now.rules or now.problem:
         rules = tuple(each for each in now.rules if each != rule)
         _put_in_force(agent, replace(now, rules=(*rules, rule)))
@@ -100,7 +100,7 @@ def add_rule(agent: "Agent", asked: Asked, caller: Caller) -> Answer:
 
 def revoke_rule(agent: "Agent", asked: Asked, caller: Caller) -> Answer:
     """Take one rule away."""
-    rule, now = _rule(asked), _settled(agent)
+    rule, now = _rule(asked), agent.permissions.read()
     if rule not in now.rules:
         raise Refused(ErrorCode.NOT_FOUND, f"there is no rule «{rule}»", "cmdop connect permissions list")
     _put_in_force(agent, replace(now, rules=tuple(each for each in now.rules if each != rule)))
@@ -113,7 +113,7 @@ def set_mode(agent: "Agent", asked: Asked, caller: Caller) -> Answer:
         mode = GateMode(asked.get("mode", ""))
     except ValueError:
         raise Refused(ErrorCode.INVALID, f"the mode is one of {', '.join(GateMode)}") from None
-    _put_in_force(agent, replace(_settled(agent), mode=mode))
+    _put_in_force(agent, replace(agent.permissions.read(), mode=mode))
     return permissions(agent, asked, caller)
 
 
@@ -170,12 +170,8 @@ def _rule(asked: Asked) -> Rule:
         raise Refused(ErrorCode.INVALID, str(error), f"an operation is one of {', '.join(GateOperation)}") from None
 
 
-def _settled(agent: "Agent") -> Permissions:
-    """Return what is in force, which a change starts from: what another hand loosened is not in it."""
-    return agent.permissions.read()
-
-
 def _put_in_force(agent: "Agent", permissions: Permissions) -> None:
+    """Write what a change makes of ``permissions.read()``, which has nothing in it that another hand loosened."""
     agent.permissions.write(replace(permissions, problem=""))
     agent.beat()
 

@@ -1,4 +1,4 @@
-"""Questions to a person, and secrets handed in. Never a hang: without a terminal a question is exit 7 (cli.md)."""
+"""Questions to a person, and secrets handed in. Never a hang: without a terminal a question is exit 7."""
 
 import sys
 from collections.abc import Mapping, Sequence

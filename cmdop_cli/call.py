@@ -158,7 +158,7 @@ class Call:
 
     @property
     def state(self) -> State:
-        """Return state.json as it was when first needed; an explicit key needs no state at all (cli.md)."""
+        """Return state.json as it was when first needed; an explicit key needs no state at all."""
         if self._state is None:
             try:
                 self._state = self.local.state()

@@ -34,10 +34,10 @@ def verb(
     ``needs``: ``account`` wants a credential, ``workspace`` also a workspace; both are settled before the body runs.
     ``mutates``: gets ``--dry-run``, and is refused by the read-only and workspace guards (exit 7).
     ``bare_workspace``: ``--workspace`` without a value is a switch of its own here (D-19, ``auth create-key``).
-    ``lenient``: works although a variable that selects authority is empty (cli.md: help, login, doctor …).
+    ``lenient``: works although a variable that selects authority is empty: what helps to find out, and signing in.
     ``rest``: name and sentence of the words after ``--``, which are kept as they are in ``call.rest``.
     ``remote``: tells from the parameters whether the exit status is that of what ran far away; failures of our own
-    are 255 then, except for those of the line and of the guards (cli.md).
+    are 255 then, except for those of the line and of the guards.
     ``elsewhere``: tells from the parameters whether it acts in a workspace that the resolver knows nothing of; the
     command then holds itself to ``--expect``.
     """

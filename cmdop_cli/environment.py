@@ -51,7 +51,7 @@ VARIABLES = {
     CA_FILE: "certificates to trust beside the system's",
 }
 
-# Chosen authority: set but empty is a broken script, never «unset» (cli.md).
+# Chosen authority: set but empty is a broken script, never «unset».
 AUTHORITY = (API_KEY, WORKSPACE, PROFILE, MODE, SERVER_URL, EXPECT_WORKSPACE, CONFIG_DIR)
 UNSET_KEY = f"unset {API_KEY}"
 _YES = frozenset({"1", "true", "yes", "on"})

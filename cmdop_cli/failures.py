@@ -167,7 +167,7 @@ def explained(error: BaseException) -> Failure:
 
 
 def document(failure: Failure) -> "dict[str, Any]":
-    """Return ``failure`` as the object that ``--json`` prints on stderr (cli.md)."""
+    """Return ``failure`` as the object that ``--json`` prints on stderr."""
     from cmdop_wire.ids import mask
 
     return {

@@ -209,7 +209,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def result(outcomes: Sequence[Outcome], show: Lines | Records, form: str) -> Listing | Status:
-    """Return what is left to print, with the exit status: 0, or 8 when it did not end well everywhere (cli.md)."""
+    """Return what is left to print, with the exit status: 0, or 8 when it did not end well everywhere."""
     good = sum(each.is_good for each in outcomes)
     status = Exit.DONE if good == len(outcomes) else Exit.PARTIAL
     if not isinstance(show, Records) or form == "ndjson":

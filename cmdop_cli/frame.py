@@ -93,7 +93,7 @@ def _is_broken(word: str) -> bool:
 
 
 def _status(call: Call, failure: Failure) -> int:
-    """Return the exit status; no failure of ours may look like the status of what ran far away (cli.md)."""
+    """Return the exit status; no failure of ours may look like the status of what ran far away."""
     ours = (Exit.USAGE, Exit.GUARD, Exit.INTERRUPTED, Exit.TERMINATED)
     return Exit.REMOTE if call.is_remote and failure.exit_code not in ours else failure.exit_code
 

@@ -1,4 +1,4 @@
-"""The only print. Commands hand over results; this decides between table, TSV, JSON, NDJSON and quiet (cli.md).
+"""The only print. Commands hand over results; this decides between table, TSV, JSON, NDJSON and quiet.
 
 stdout carries data, stderr everything else. Text from servers, machines and members passes ``safe`` on its way to
 either (D-24); JSON stays exact and is ASCII, so a terminal sees no control byte of it.

@@ -67,7 +67,7 @@ class Record(NamedTuple):
 
 
 class Secret(NamedTuple):
-    """An object with a secret that is shown exactly once: boxed on a terminal, bare and alone in a pipe (cli.md)."""
+    """An object with a secret that is shown exactly once: boxed on a terminal, bare and alone in a pipe."""
 
     noun: str
     fields: "Any"

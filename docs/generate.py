@@ -125,7 +125,7 @@ def errors() -> str:
         " stable, the sentence is for people. Under `--json` the command line prints the same code as one object on"
         " stderr and ends with the exit status of this table.\n\n"
         f"## Codes of the server\n\n{table(['code', 'HTTP status', 'exit status'], served)}\n"
-        f"## Codes that never leave the machine\n\n{table(['code', 'exit status'], local)}\n"
+        f"## Codes of the command line, the SDK and machines\n\n{table(['code', 'exit status'], local)}\n"
         f"## Exit statuses\n\n{table(['status', 'means', 'codes'], exits)}"
     )
 

@@ -1,7 +1,7 @@
 """``cmdop completion SHELL`` prints a script; the script asks ``cmdop complete WORDS…`` at every TAB.
 
 The scripts hold no list of commands, so they are never out of date. Answers come from the table and from local state,
-never from the network (cli.md).
+never from the network.
 """
 
 from typing import Annotated

@@ -1,6 +1,6 @@
 """How ``cmdop server`` talks about its own line: help pages and complaints that look like those of every other command.
 
-The control plane does not know the command line's package; what both must look like is written down in cli.md.
+The control plane does not know the command line's package, so how both must look is written here once more.
 """
 
 import argparse

@@ -81,7 +81,7 @@ def serve_here(config: Config, *, ready_json: bool) -> int:
 
 
 def _supervise(config: Config, listener: socket.socket, port: int, on_ready: Callable[[], None]) -> int:
-    """Run the workers on one socket and the relay, which there is one of, on a port of its own (architecture.md)."""
+    """Run the workers on one socket and the relay, which there is one of, on a port of its own."""
     wanted = config.relay_port or (port + 1 if config.port else 0)
     relay = serve.bind(config.host, wanted)
     if config.relay_url is None:

@@ -103,7 +103,7 @@ class AgentLink:
         stream = self.streams.get(frame.channel)
         if stream is None:
             if frame.channel >= self._next_number:
-                # A label that is not this machine's: a hostile agent, or a broken one (security.md, Streams).
+                # A label that is not this machine's: a hostile agent, or a broken one.
                 raise Malformed("a frame for a channel that this link does not have")
             return
         state = State.OPEN if stream.is_opened else State.OPENING

@@ -1,4 +1,4 @@
-"""Questions: asked on a terminal, answered by a flag, and never a hang where nobody can answer (cli.md)."""
+"""Questions: asked on a terminal, answered by a flag, and never a hang where nobody can answer."""
 
 import subprocess
 from collections.abc import Callable

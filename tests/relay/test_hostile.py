@@ -1,5 +1,5 @@
 """A hostile machine and a hostile client: whatever they call their frames, they are cut, it is in the log, and nobody
-else's bytes change (security.md, Streams)."""
+else's bytes change."""
 
 import asyncio
 import contextlib

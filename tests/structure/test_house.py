@@ -98,12 +98,12 @@ def test_the_layout_page_names_everything_at_the_top_and_every_server_app() -> N
     assert {name for name in top | {app.split("/")[1] for app in apps} if name not in page} == set()
 
 
-def test_the_layout_page_names_no_module_of_the_command_line_that_is_gone() -> None:
-    table = text_of("docs/layout.md").partition("## Where in the command line\n")[2].partition("\n## ")[0]
-    named = set(re.findall(r"`([a-z_]+)`", table)) - {"cmdop_cli"}
-    there = {Path(name).stem for name in tracked() if re.fullmatch(r"cmdop_cli/\w+\.py", name)}
-    assert named
-    assert named - there == set()
+@pytest.mark.parametrize("package", ["cmdop_cli", "cmdop_sdk", "cmdop_agent", "cmdop_server"])
+def test_the_layout_page_places_every_module_of_a_package_and_none_that_is_gone(package: str) -> None:
+    (table,) = re.findall(rf"\| modules of `{package}` \|\n((?:\|.*\n)+)", text_of("docs/layout.md"))
+    named = set(re.findall(r"`(\w+)`", table))
+    there = {Path(name).stem for name in tracked() if re.fullmatch(rf"{package}/\w+\.py", name)}
+    assert named - {"__main__"} == there - {"__init__", "__main__"}
 
 
 def test_every_variable_that_the_code_reads_is_documented() -> None:

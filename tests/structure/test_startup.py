@@ -1,4 +1,4 @@
-"""What a command loads, by count and by name: milliseconds wobble, modules do not (architecture.md)."""
+"""What a command loads, by count and by name: milliseconds wobble, modules do not."""
 
 import json
 import subprocess
