@@ -65,7 +65,6 @@ def login(
     if token not in (None, "-"):
         # The value may be the token itself: it is not repeated here, and must not stay in the shell's history.
         raise usage("--token takes only -, and reads the token from stdin", hint=_from_stdin(ctx.call))
-    ctx.call.check_may_change()
     call = ctx.call
     done = signing_in.sign_in(call, ca_pin=ca_pin, opens_browser=not no_browser, by_token=token is not None)
     columns = _SIGNED_IN if call.is_dry_run else _NEWS
@@ -98,7 +97,6 @@ def logout(
     cmdop logout --all
     """
     call = ctx.call
-    call.check_may_change()
     # A key in force has no sign-in to end: the question is where this person's own sign-in would act.
     resolution = call.resolve(call.options._replace(no_api_key=True))
     if resolution.credential_problem is not None:

@@ -19,24 +19,10 @@ from cmdop_server.machines.queries import named
 from cmdop_server.sessions.endings import end_sessions
 from cmdop_server.sessions.models import Session
 from cmdop_server.sessions.queries import is_own
-from cmdop_server.sessions.tickets import Redeemed, create_ticket, redeem_ticket
 from cmdop_server.workspaces.changes import Change, changing
 from cmdop_server.workspaces.queries import workspace_for
 from cmdop_wire.ids import is_id
 from cmdop_wire.vocab import Action, ErrorCode, EventResult
-
-__all__ = [
-    "Redeemed",
-    "active_sessions",
-    "create_ticket",
-    "end_session",
-    "machine_to_resume",
-    "open_session",
-    "record_observer",
-    "record_violation",
-    "redeem_ticket",
-    "terminate_session",
-]
 
 _TOLD_EVERY = timedelta(minutes=10)  # what one may repeat at will fills no log
 BY_THE_OPERATOR = ("closed", "exited")  # reasons for which nobody but the operator ended the session

@@ -12,6 +12,7 @@ from cmdop_server.machines import services as machines
 from cmdop_server.machines.models import JoinToken, Machine
 from cmdop_server.sessions import executions
 from cmdop_server.sessions import services as sessions
+from cmdop_server.sessions import tickets
 from cmdop_server.sessions.models import Session, Ticket
 from cmdop_wire.ids import make_id
 
@@ -128,7 +129,7 @@ def command(bearer: str, machine: str, kind: str, opening: dict[str, Any], **out
 def redeem(ticket: str) -> dict[str, Any]:
     """Redeem a ticket as the relay does; return what it is for, or the code of the refusal."""
     try:
-        found = sessions.redeem_ticket(ticket, address="127.0.0.1", request_id="")
+        found = tickets.redeem_ticket(ticket, address="127.0.0.1", request_id="")
     except Refused as refused:
         return {"code": refused.code}
     return {
