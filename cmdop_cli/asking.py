@@ -43,21 +43,6 @@ def choose(call: "Call", question: str, choices: Sequence[str]) -> int:
     return int(answer) - 1
 
 
-def confirm_slug(call: "Call", slug: str, given: str | None, question: str, affects: Sequence[str]) -> None:
-    """Return if ``slug`` was typed, on the line (``given``) or as an answer; else exit 7."""
-    if call.is_dry_run:
-        return
-    if given is None:
-        if not is_possible(call):
-            raise Failure(
-                Code.CONFIRMATION_REQUIRED, f"this needs the slug: {question}", hint=f"{call.line} --confirm {slug}"
-            )
-        _introduce(call, affects)
-        given = _answer(call, f"{question} Type {slug} to confirm: ")
-    if given != slug:
-        raise Failure(Code.CONFIRMATION_REQUIRED, f"the confirmation is not {slug}; nothing was changed")
-
-
 def secret(call: "Call", what: str) -> str:
     """Return a secret: one line of stdin, or of a hidden question on a terminal."""
     if not _is_terminal(sys.stdin):

@@ -310,10 +310,6 @@ class Call:
         """Ask an ordinary question; ``--yes`` answers it, a refusal or the lack of a terminal is exit 7."""
         asking.confirm(self, question, affects)
 
-    def confirm_slug(self, slug: str, *, given: str | None, question: str, affects: Sequence[str] = ()) -> None:
-        """Ask for the slug before a severe act; ``given`` is the value of ``--confirm``. ``--yes`` does not help."""
-        asking.confirm_slug(self, slug, given, question, affects)
-
     def read_secret(self, what: str) -> str:
         """Return a secret from stdin, or from a hidden question on a terminal."""
         return asking.secret(self, what)

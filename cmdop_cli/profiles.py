@@ -64,13 +64,13 @@ class Profiles:
 
         self._change(change)
 
-    def forget(self, profile: str, mode: str | None = None) -> None:
-        """Forget a profile, or only its server in one mode."""
+    def forget(self, profile: str) -> None:
+        """Forget a profile with its servers in both modes; what a newer cmdop keeps there stays."""
 
         def change(profiles: dict[str, Any]) -> None:
             servers = profiles.get(profile, {}).get("servers", {})
-            for each in MODES if mode is None else (mode,):
-                servers.pop(each, None)
+            for mode in MODES:
+                servers.pop(mode, None)
             if not servers:
                 profiles.pop(profile, None)
 

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -72,9 +72,9 @@ def as_text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return " ".join(part for part in (*head, *fields) if part) + "".join(tail)
 
 
-def configure(log_format: LogFormat, level: str, stream: TextIO | None = None) -> None:
-    """Send all logs of this process to ``stream`` (default: stderr), once."""
-    stream = stream or sys.stderr
+def configure(log_format: LogFormat, level: str) -> None:
+    """Send all logs of this process to stderr, once."""
+    stream = sys.stderr
     text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and stream.isatty())
     render: Processor = as_text if text else structlog.processors.JSONRenderer()
     shared: list[Processor] = [

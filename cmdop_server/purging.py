@@ -67,11 +67,11 @@ def _delete_some(rows: QuerySet[Any]) -> int:
 
 
 @contextmanager
-def in_background(first: float | None = None, every: float = EVERY) -> Iterator[None]:
+def in_background(first: float | None = None) -> Iterator[None]:
     """Purge every hour in a thread of its own while the block runs; ``first`` is when to begin, in seconds."""
     stop = threading.Event()
     begin = random.uniform(*FIRST) if first is None else first  # noqa: S311 - nothing to guess
-    thread = threading.Thread(target=_keep_purging, args=(stop, begin, every), name="purge", daemon=True)
+    thread = threading.Thread(target=_keep_purging, args=(stop, begin), name="purge", daemon=True)
     thread.start()
     try:
         yield
@@ -80,9 +80,9 @@ def in_background(first: float | None = None, every: float = EVERY) -> Iterator[
         thread.join()
 
 
-def _keep_purging(stop: threading.Event, wait: float, every: float) -> None:
+def _keep_purging(stop: threading.Event, wait: float) -> None:
     while not stop.wait(wait):
-        wait = every
+        wait = EVERY
         try:
             gone = {name: number for name, number in purge(stop).items() if number}
             if gone:

@@ -155,9 +155,9 @@ class Person:
         run = Run(f"{self.name}$ {shown or line}", line, argv(line), self.environment(**environment))
         return self.stage.started(run)
 
-    def types(self, line: str, *, expect: int = 0, shown: str = "", **environment: str) -> str:
+    def types(self, line: str) -> str:
         """Run ``line``, show it and its output as they are, and return the output."""
-        return self.begins(line, shown=shown, **environment).shows(expect)
+        return self.begins(line).shows()
 
     def captures(self, line: str, variable: str) -> "Capture":
         """Begin ``variable=$(line)``: standard output is kept, standard error is shown, as a shell does it."""

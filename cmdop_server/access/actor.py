@@ -51,9 +51,9 @@ class Actor:
         return self.account_id or self.kind.value
 
 
-def operator(reason: str = "operator") -> Actor:
+def operator() -> Actor:
     """Return the actor of a command run on the server's host."""
-    return Actor(kind=ActorKind.OPERATOR, label=reason)
+    return Actor(kind=ActorKind.OPERATOR, label="operator")
 
 
 SYSTEM = Actor(kind=ActorKind.SYSTEM, label="system")

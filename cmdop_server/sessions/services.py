@@ -85,15 +85,15 @@ def terminate_session(actor: Actor, ref: str, session_id: str) -> tuple[Session,
     return session, change.facts
 
 
-def end_session(session_id: str, *, reason: str, actor: Actor | None = None) -> None:
+def end_session(session_id: str, *, reason: str) -> None:
     """Write down that a session ended, once; whoever comes second changes nothing.
 
-    The event's actor is the operator where they ended it themselves, else the system, unless one is given.
+    The event's actor is the operator where they ended it themselves, else the system.
     """
     with transaction.atomic():
         session = Session.objects.select_related("workspace").filter(public_id=session_id, ended_at=None).first()
         if session is not None:
-            who = actor or (_operator_of(session) if reason in BY_THE_OPERATOR else SYSTEM)
+            who = _operator_of(session) if reason in BY_THE_OPERATOR else SYSTEM
             end_sessions(who, Q(pk=session.pk), reason=reason)
 
 

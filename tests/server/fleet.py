@@ -10,9 +10,8 @@ from cmdop_server.access.errors import Refused
 from cmdop_server.credentials.authenticate import prove
 from cmdop_server.machines import services as machines
 from cmdop_server.machines.models import JoinToken, Machine
-from cmdop_server.sessions import executions
+from cmdop_server.sessions import executions, tickets
 from cmdop_server.sessions import services as sessions
-from cmdop_server.sessions import tickets
 from cmdop_server.sessions.models import Session, Ticket
 from cmdop_wire.ids import make_id
 
