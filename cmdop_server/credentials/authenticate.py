@@ -111,6 +111,23 @@ def standing_of(credential_id: str, *, address: str, request_id: str) -> Standin
     raise Unauthenticated("no usable credential", hint="cmdop login")
 
 
+def stands(actor: Actor) -> bool:
+    """Tell, in a transaction that has the workspace's lock, whether the actor's key or sign-in is good until its end.
+
+    A key is revoked under that lock. The row of a token family is locked here, after it: whoever ends the sign-in
+    waits, or was first.
+    """
+    now = timezone.now()
+    if actor.is_key:
+        return _KEYS_BY_ID.first(public_id=actor.credential_id or "", now=now) is not None
+    if actor.credential_id is None or not is_id(actor.credential_id, "family"):
+        return True  # a cabinet's session, the host, a join token, which is asked for when it is used up
+    rows = TokenFamily.objects.select_for_update(of=("self",), no_key=True).filter(
+        public_id=actor.credential_id, **_live_family(now)
+    )
+    return rows.values_list("pk", flat=True).first() is not None
+
+
 def _live_token(text: str, now: datetime) -> Token | None:
     return _TOKENS.first(secret_hash=keyed_hash(text), now=now)
 

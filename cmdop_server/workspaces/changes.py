@@ -14,6 +14,7 @@ from django.db import transaction
 from cmdop_server.access.actor import Actor
 from cmdop_server.access.errors import Forbidden, NotFound
 from cmdop_server.access.policy import Facts
+from cmdop_server.access.standing import must_stand
 from cmdop_server.audit import services as audit
 from cmdop_server.workspaces.models import Membership, Workspace
 from cmdop_server.workspaces.queries import check, facts_about, workspace_for
@@ -60,11 +61,13 @@ def changing(actor: Actor, ref: str, action: Action) -> Iterator[Change]:
     """Open a transaction, lock the workspace, decide anew on what is true under the lock, and yield the change.
 
     Raises ``NotFound`` or ``Forbidden`` like ``workspace_for``, which is asked first so that a stranger never takes
-    or waits for a lock. Leaving without an event, unless ``nothing_changed``, is a bug: ``AssertionError``.
+    or waits for a lock, and ``Unauthenticated`` when the credential was revoked while this waited for it (D-14).
+    Leaving without an event, unless ``nothing_changed``, is a bug: ``AssertionError``.
     """
     public_id = workspace_for(actor, ref, action).workspace.public_id
     with transaction.atomic():
         change = _locked(actor, public_id, action)
+        must_stand(actor)
         yield change
         if not change._is_settled:
             raise AssertionError(f"{action} changed a workspace without an event")
@@ -90,6 +93,7 @@ def changing_both(source: Asked, target: Asked) -> Iterator[tuple[Change, Change
             public_id: _locked(side.actor, public_id, side.action)
             for side, public_id in sorted(sides, key=lambda each: each[1])
         }
+        must_stand(source.actor)  # after both locks: a sign-in's row is locked by this, and workspaces come first
         changes = locked[sides[0][1]], locked[sides[1][1]]
         yield changes
         if not all(change._is_settled for change in changes):

@@ -9,6 +9,7 @@ from django.db import transaction
 from cmdop_server.access.actor import Actor, ActorKind
 from cmdop_server.access.errors import Forbidden, Unauthenticated
 from cmdop_server.access.policy import Facts
+from cmdop_server.access.standing import must_stand
 from cmdop_server.accounts.models import Account
 from cmdop_server.accounts.queries import account_by_id
 from cmdop_server.audit import services as audit
@@ -56,6 +57,7 @@ def found(
     """Write a new workspace with its owner and first event; a taken ``slug`` is a ``Conflict`` hinting ``command``."""
     public_id = new_workspace_id()
     with transaction.atomic():
+        must_stand(actor)
         claim_slug(slug, public_id, command=command)
         workspace = Workspace.objects.create(
             public_id=public_id, slug=slug, name=name, kind=kind, plan=plan, created_by=founder.public_id
