@@ -29,12 +29,17 @@ _SECRETS = ("secret", "credential")  # fields of answers that hold one, shown ex
 
 
 def once(
-    request: HttpRequest, actor: Actor, status: int, act: Callable[[], Answer], still_allowed: Callable[[], None]
+    request: HttpRequest,
+    actor: Actor,
+    status: int,
+    act: Callable[[], Answer],
+    still_allowed: Callable[[dict[str, Any]], None],
 ) -> Status[Answer] | HttpResponse:
     """Return what ``act`` answers, or the remembered answer without its secret if this request was answered before.
 
     The key counts for this caller, workspace and reach of their credential, method and path only. ``still_allowed``
-    asks the door again before a replay. Another body under the same key is ``idempotency_mismatch``.
+    asks the door again before a replay of the answer it gets. Another body under the same key is
+    ``idempotency_mismatch``.
     """
     key = request.headers.get(HEADER)
     if key is None:
@@ -52,7 +57,7 @@ def once(
             return Status(status, answer)
     if record.request_hash != wanted:
         raise Refused(ErrorCode.IDEMPOTENCY_MISMATCH, f"this {HEADER} was used for another request")
-    still_allowed()
+    still_allowed(record.body)
     return JsonResponse(record.body, status=record.status, headers={"Idempotent-Replayed": "true"})
 
 

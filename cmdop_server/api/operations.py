@@ -9,6 +9,7 @@ from ninja import Router, Status
 from ninja.constants import NOT_SET
 from pydantic_core import PydanticSerializationError
 
+from cmdop_server.access.actor import Actor
 from cmdop_server.access.policy import scope_for
 from cmdop_server.api.auth import actor_of
 from cmdop_server.api.idempotency import HEADER, KEY_LENGTH, once
@@ -39,15 +40,17 @@ def operation(
     status: int = 200,
     also: Sequence[Action] = (),
     creates: bool = False,
+    seen_again: Callable[[Actor, str, dict[str, Any]], object] | None = None,
     refusals: Sequence[int] = (),
     auth: Any = NOT_SET,
 ) -> Callable[[View], View]:
     """Register a view under ``method`` and ``path``; its name is the operation's id, its docstring the description.
 
     ``action`` is what the caller must be allowed; ``also`` lists actions that are asked for instead in cases the
-    docstring names. ``creates`` honours ``Idempotency-Key``. ``answers`` is the schema of success, ``None`` for 204;
-    ``refusals`` are statuses that a public operation answers with beyond those of every operation; ``auth`` is what
-    is accepted instead of a bearer credential.
+    docstring names. ``creates`` honours ``Idempotency-Key``; ``seen_again`` raises when the caller may no longer see
+    what a replay in that workspace would show. ``answers`` is the schema of success, ``None`` for 204; ``refusals`` are
+    statuses that a public operation answers with beyond those of every operation; ``auth`` is what is accepted instead
+    of a bearer credential.
     """
     is_public = action is AccountAction.PUBLIC
     statuses = (*_ALWAYS, *(refusals if is_public else _WITH_CREDENTIAL))
@@ -66,9 +69,12 @@ def operation(
                 return Status(status, None) if answer is None else _told(status, answer)
             actor = actor_of(request)
 
-            def still_allowed() -> None:
+            def still_allowed(answered: dict[str, Any]) -> None:
+                ref = given.get("ws", actor.workspace_id or "")
                 if isinstance(action, Action):
-                    workspace_for(actor, given.get("ws", actor.workspace_id or ""), action)
+                    workspace_for(actor, ref, action)
+                if seen_again is not None:
+                    seen_again(actor, ref, answered)
 
             return once(request, actor, status, lambda: view(request, **given), still_allowed)
 

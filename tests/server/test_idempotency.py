@@ -118,6 +118,18 @@ def test_a_replay_passes_the_door_again(world: World) -> None:
     assert post(member, keys_path(world), key).headers["Idempotent-Replayed"] == "true"
 
 
+def test_a_replay_shows_nothing_that_may_be_read_no_more(world: World) -> None:
+    admin, key, body = world.as_("admin"), secrets.token_hex(8), {"kind": "workspace", "name": "ci"}
+    made = post(admin, keys_path(world), key, **body)
+    assert made.status_code == 201
+    assert post(admin, keys_path(world), key, **body).headers["Idempotent-Replayed"] == "true"
+    path = f"/workspaces/{world.acme.slug}/members/{world['admin'].id}"
+    world.as_("owner").patch(path, json={"role": "member"})  # who may make keys still, but sees no shared ones
+    again = post(admin, keys_path(world), key, **body)
+    assert (again.status_code, again.json()["error"]["code"]) == (404, "not_found")
+    assert made.json()["prefix"] not in again.text
+
+
 def test_an_answer_is_forgotten_after_a_day(world: World) -> None:
     api, key = world.as_("owner"), secrets.token_hex(8)
     first = post(api, keys_path(world), key)

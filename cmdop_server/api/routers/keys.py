@@ -41,6 +41,7 @@ def list_keys(request: HttpRequest, ws: str, query: Query[KeyQuery]) -> KeyPage:
     answers=CreatedKey,
     status=201,
     creates=True,
+    seen_again=lambda actor, ws, made: queries.key_for(actor, ws, made["id"]),
 )
 def create_key(request: HttpRequest, ws: str, body: NewKey) -> CreatedKey:
     """Make a personal key, or a workspace key (key.create_workspace); the answer alone holds its text."""
