@@ -44,6 +44,7 @@ SLOW = (
     "tests/relay/test_commands_over_http.py",
     "tests/relay/test_endurance.py",
     "tests/relay/test_expiry.py",
+    "tests/relay/test_fair_shares.py",
     "tests/relay/test_handshakes.py",
     "tests/relay/test_hostile.py",
     "tests/relay/test_sessions.py",

@@ -22,6 +22,7 @@ from cmdop_server.relay.hub import Hub, machine_of
 from cmdop_server.relay.links import AgentLink
 from cmdop_server.relay.records import Records
 from cmdop_server.relay.socket import Receive, Scope, Send, Socket, refuse
+from cmdop_server.relay.turns import LANE, Known, Open, lane_of
 from cmdop_wire import frames
 from cmdop_wire.frames import AGENT_PATH, CLIENT_PATH, LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Kind, Malformed
 from cmdop_wire.ids import make_id
@@ -45,6 +46,7 @@ class Relay:
         self._proxies = proxies
         self.errands = Errands(self.hub)
         self._doorway = Doorway(settings.DATA_DIR, partial(apply, self.hub), self.errands.run)
+        self._known, self._open = Known(), Open()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -89,8 +91,10 @@ class Relay:
         address = self._address(scope, headers)
         try:
             rates.check("relay_address", address)
+            digest = _digest(credential)
             # Before the database is asked: whoever has a credential may not keep it busy with refusals either.
-            rates.check("relay_machine" if path == AGENT_PATH else "relay_credential", _digest(credential))
+            rates.check("relay_machine" if path == AGENT_PATH else "relay_credential", digest)
+            LANE.set(self._known.lane(digest, address))
             if path == AGENT_PATH:
                 await self._agent(socket, credential)
             else:
@@ -118,11 +122,18 @@ class Relay:
     async def _client(self, socket: Socket, credential: str, address: str) -> None:
         caller = await authority.ask(authority.caller_of, credential, address=address, request_id=make_id("event"))
         rates.check("relay_account", caller.actor.account_id or caller.actor.id)
+        if caller.only is None:  # a ticket is good once
+            self._known.add(_digest(credential))
+        LANE.set(lane_of(caller.actor.account_id, caller.actor.workspace_id))
         client = Client(self.hub, socket, caller)
-        await serving.run(socket, client.serve, lambda problem: self.records.client_cut(client.caller.actor, problem))
+        with self._open.one_more(caller.actor):
+            await serving.run(
+                socket, client.serve, lambda problem: self.records.client_cut(client.caller.actor, problem)
+            )
 
     async def _agent(self, socket: Socket, credential: str) -> None:
         row = await authority.ask(authority.machine_of_credential, credential)
+        LANE.set(row.public_id)
         link = AgentLink(self.hub, socket, machine_of(row))
         await serving.run(
             socket,

@@ -23,6 +23,7 @@ from cmdop_server.database import refusal_of
 from cmdop_server.machines import queries as machines
 from cmdop_server.machines import services as machine_services
 from cmdop_server.machines.models import Machine
+from cmdop_server.relay.turns import Turns
 from cmdop_server.sessions import executions
 from cmdop_server.sessions import queries as sessions
 from cmdop_server.sessions import services as session_services
@@ -35,11 +36,16 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_threads = ThreadPoolExecutor(4, thread_name_prefix="relay")
+THREADS = 4
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="relay")
+_turns = Turns(THREADS)
 
 
 async def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function of this module on one of the relay's threads; ``unavailable`` when the database cannot do it."""
+    """Run a function of this module on one of the relay's threads, when it is our turn.
+
+    ``Refused`` with ``unavailable`` when the database cannot do it.
+    """
 
     def run() -> T:
         close_old_connections()
@@ -55,7 +61,8 @@ async def ask(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             log.warning("the database was busy or away", exc_info=failure)
             raise busy from failure
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, run)
+    async with _turns.turn():
+        return await asyncio.get_running_loop().run_in_executor(_threads, run)
 
 
 @dataclass(frozen=True, slots=True)

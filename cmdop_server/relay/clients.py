@@ -19,6 +19,7 @@ from cmdop_server.relay.pacing import Pace
 from cmdop_server.relay.resuming import to_resume
 from cmdop_server.relay.socket import Gone, Socket
 from cmdop_server.relay.streams import Holder, Observer, Stream
+from cmdop_server.relay.turns import refuse_more_than_half
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Frame, Kind, Malformed, Side, State
 from cmdop_wire.ids import make_id
@@ -175,6 +176,8 @@ class Client:
         link = self._link_of(admitted)  # again: it may have gone while this was recorded
         if len(link.streams) >= LIMITS.channels:
             raise Refused(ErrorCode.LIMIT_REACHED, f"{admitted.hostname} serves {LIMITS.channels} callers at once")
+        taken = (each.operator.actor for each in link.streams.values())
+        refuse_more_than_half(self.caller.actor, taken, LIMITS.channels, f"on {admitted.hostname}")
         self.stream = stream
         self.hub.streams[stream.id] = stream
         if stream.kind == "session":
@@ -197,6 +200,8 @@ class Client:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no active session on {admitted.hostname}", hint=fix)
         if len(stream.observers) >= LIMITS.observers:
             raise Refused(ErrorCode.LIMIT_REACHED, "this session has as many observers as it may have")
+        taken = (each.holder.actor for each in stream.observers)
+        refuse_more_than_half(self.caller.actor, taken, LIMITS.observers, "at this session")
         holder = Holder(self.caller.actor, action, self.socket)
         self.observer = Observer(holder, stream)
         offset, recent = stream.context()

@@ -18,6 +18,7 @@ from cmdop_server.relay.clients import Client
 from cmdop_server.relay.hub import Hub
 from cmdop_server.relay.serving import run
 from cmdop_server.relay.socket import Socket
+from cmdop_server.relay.turns import LANE, lane_of
 from cmdop_wire import frames
 from cmdop_wire.exits import exit_of
 from cmdop_wire.flow import Receiver, Sender
@@ -71,6 +72,7 @@ class Errands:
             self._running -= counted  # keeps none of those that have come to nothing
 
     async def _run(self, order: Order) -> Left:
+        LANE.set(lane_of(order.account_id, order.workspace_id))
         caller = await ask(
             authority.caller_by_id, order.credential_id, address=order.address, request_id=order.request_id
         )

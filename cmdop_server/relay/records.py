@@ -16,6 +16,7 @@ from django.utils import timezone
 from cmdop_server.access.errors import Refused
 from cmdop_server.machines import services as machines
 from cmdop_server.relay.authority import ask
+from cmdop_server.relay.turns import LANE
 from cmdop_server.sessions import executions
 from cmdop_server.sessions import services as sessions
 from cmdop_wire.vocab import ErrorCode
@@ -151,7 +152,17 @@ class Records:
             await self._write(len(self._writes))
 
     async def _write(self, most: int) -> None:
-        """Write the heartbeats and ``most`` entries, whatever is queued meanwhile: that has its turn later."""
+        """Write the heartbeats and ``most`` entries, whatever is queued meanwhile: that has its turn later.
+
+        In the relay's own lane, whoever waits for it: what is written is everybody's.
+        """
+        mine = LANE.set("")
+        try:
+            await self._write_in_turn(most)
+        finally:
+            LANE.reset(mine)
+
+    async def _write_in_turn(self, most: int) -> None:
         beats, self._beats = self._beats, {}
         if beats:
             with contextlib.suppress(Exception):
