@@ -6,6 +6,7 @@ And with a shorter way for what the relay moves: plain binary messages go past t
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -21,12 +22,37 @@ if TYPE_CHECKING:
     from websockets.http11 import Request
 
 
+class _Parser(httptools.HttpRequestParser):
+    """Remembers what came with a request to upgrade, and is no part of it."""
+
+    rest = b""
+
+    def feed_data(self, data: Any) -> None:
+        """Parse; the exception says where the request ended."""
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.rest = data[upgrade.args[0] :]
+            raise
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Cuts off whoever sends a head without end, or nothing at all."""
 
     _in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.parser: Any = _Parser(self)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Keep for after the upgrade what a peer sent without waiting for it."""
+        super().handle_websocket_upgrade()
+        upgraded = self.transport.get_protocol()
+        if isinstance(upgraded, BoundedWebSocketProtocol):
+            upgraded.early = self.parser.rest
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock with the connection: silence is a slow head, too."""
@@ -86,6 +112,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     _leaving: asyncio.TimerHandle | None = None
     _waiting = 0  # bytes of messages that the relay has not taken
+    early = b""  # what came in one piece with the request
 
     async def send(self, message: "ASGISendEvent") -> None:
         """Send what the application says; a large binary message is not copied."""
@@ -101,9 +128,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._write(b"", data)
 
     def handle_connect(self, event: "Request") -> None:
-        """Tell the application that it may write without waiting, and hang up."""
+        """Tell the application that it may write without waiting, and hang up; read nothing until it has accepted."""
         super().handle_connect(event)
         if not self.close_sent:
+            self.transport.pause_reading()  # the library would take what is there, and half of a frame with it
             extensions: Any = self.scope["extensions"]
             extensions[WRITE_NOW] = self.write_now
             extensions[HANG_UP] = self.transport.abort
@@ -136,8 +164,15 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def _take_over(self) -> None:
-        self.transport.pause_reading()  # uvloop asks a protocol how it reads when reading begins
-        self.transport.set_protocol(_Messages(self))
+        messages, early = _Messages(self), self.early
+        self.transport.set_protocol(messages)  # uvloop asks a protocol how it reads when reading begins, below
+        while early:
+            room: Any = messages.get_buffer(len(early))
+            size = min(len(room), len(early))
+            room[:size] = early[:size]
+            messages.buffer_updated(size)
+            early = early[size:]
+        self.early = b""
         if not self.read_paused:
             self.transport.resume_reading()
 

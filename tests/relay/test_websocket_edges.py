@@ -10,7 +10,7 @@ from websockets.frames import CloseCode as Closed
 from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]
 
 from cmdop_wire import frames
-from cmdop_wire.frames import LIMITS, STREAM, CloseCode, Kind
+from cmdop_wire.frames import LIMITS, PROTOCOL, STREAM, CloseCode, Kind
 from cmdop_wire.messages import head_of
 from tests.agents import Machine, start_agent
 from tests.relay.bare import close_code, dial
@@ -80,6 +80,46 @@ def test_a_message_is_the_same_in_whichever_pieces_it_comes(world: World, machin
                     return bytes(frames.data_of(frame)[1])
 
     assert asyncio.run(play()) == TYPED
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, -1, None], ids=["none", "a byte", "a part", "all but a byte", "all"])
+@pytest.mark.parametrize(("is_good", "apart"), [(True, 0), (True, 0.002), (False, 0)])
+@pytest.mark.parametrize("sent_as", [whole, fragmented])
+def test_what_comes_before_the_answer_to_the_upgrade_waits_for_it(
+    world: World, sent_as: object, apart: float, is_good: bool, size: int | None
+) -> None:
+    assert callable(sent_as)
+    opening = frames.encode_json(Kind.OPEN, STREAM, kind="command", machine="nowhere", argv=["true"])
+    said = b"".join(sent_as(opening))
+    early = said[:size]
+    host, port = world.server.url.removeprefix("http://").split(":")
+    credential = world.token("member") if is_good else "cmdat_" + "x" * 36
+    request = (
+        f"GET /relay/client HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: {PROTOCOL}\r\nAuthorization: Bearer {credential}\r\n\r\n"
+    ).encode()
+
+    async def play() -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(30):
+            writer.write(request + (b"" if apart else early))
+            if apart:
+                await asyncio.sleep(apart)
+                writer.write(early)
+            head = await reader.readuntil(b"\r\n\r\n")
+            if is_good:
+                writer.write(said[len(early) :])
+            answered = b""
+            while not answered.endswith(b"not_found") and (piece := await reader.read(4096)):
+                answered += piece
+        writer.close()
+        return head, answered
+
+    head, answered = asyncio.run(play())
+    assert head.startswith(b"HTTP/1.1 101 " if is_good else b"HTTP/1.1 401 ")
+    assert answered.count(b'"code":"not_found"') == is_good  # once, or not at all
+    assert is_good or answered == b"no usable credential"
 
 
 def masked(head: bytes, data: bytes) -> bytes:
