@@ -13,6 +13,7 @@ from cmdop_agent.daemon import Agent, facts
 from cmdop_agent.permissions import Permissions, PermissionsFile
 from cmdop_agent.registration import Registration, RegistrationFile
 from cmdop_cli import loops
+from cmdop_cli.agent import tls_of
 from cmdop_wire.vocab import GateMode
 from tests.world import World
 
@@ -61,10 +62,17 @@ def register(world: World, folder: Path, hostname: str, workspace: str = "acme",
         name=hostname,
         credential=made["credential"],
         is_seeded=True,
+        ca_file=_authority(world),
     )
     RegistrationFile(directory).write(registration)
     PermissionsFile(directory, folder, lambda: True).write(Permissions(GateMode.BYPASS, (), is_seeded=True))
     return Machine(made["machine"]["id"], hostname, made["credential"], directory, process=None)  # type: ignore[arg-type]
+
+
+def _authority(world: World) -> str | None:
+    """Return the certificate of a server that made its own, to be believed in."""
+    own = Path(world.server.environ["CMDOP_DATA_DIR"]) / "tls" / "cert.pem"
+    return str(own) if world.server.url.startswith("https:") else None
 
 
 def run(machine: Machine) -> Machine:
@@ -94,7 +102,13 @@ def main(directory: Path, hostname: str) -> None:
     assert registration is not None
 
     async def serve() -> None:
-        agent = Agent(directory, registration, facts("0", hostname), say=lambda text: print(text, flush=True))
+        agent = Agent(
+            directory,
+            registration,
+            facts("0", hostname),
+            tls=tls_of(registration),
+            say=lambda text: print(text, flush=True),
+        )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, agent.stopping.set)
         await agent.run()
 

@@ -1,6 +1,7 @@
 """Between the upgrade and the first frame, and in odd first frames: nothing that died meanwhile opens anything."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from cmdop_agent.registration import RegistrationFile
 from cmdop_wire import frames
 from cmdop_wire.frames import LINK, PROTOCOL, STREAM, CloseCode, Kind
 from tests.agents import Machine, register, start_agent
@@ -227,5 +229,34 @@ def test_who_dials_without_end_must_wait_and_others_need_not(new_server: Callabl
         assert await dialled(1, key, CLIENT, "127.0.0.1") == [True]
         assert await dialled(1, key, CLIENT, "127.0.0.2") == [False]
 
-    asyncio.run(play())
-    world.close()
+    try:
+        asyncio.run(play())
+    finally:
+        world.close()
+
+
+def test_a_stream_and_its_machine_s_link_are_the_same_over_tls(
+    new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    world = make_world(new_server(None, "--tls", "self-signed"))
+    machine = start_agent(world, tmp_path / "web-1", "web-1")
+
+    async def play() -> None:
+        trusted = ssl.create_default_context(cafile=RegistrationFile(machine.directory).read().ca_file)  # type: ignore[union-attr]
+        async with websockets.connect(
+            world.server.url.replace("http", "ws", 1) + CLIENT,
+            subprotocols=[websockets.Subprotocol(PROTOCOL)],
+            additional_headers={"Authorization": f"Bearer {world.token('member')}"},
+            compression=None,
+            ssl=trusted,
+        ) as socket:
+            await socket.send(opening())
+            assert (await take(socket))[0] is Kind.OPENED
+            said, body = await take(socket)
+            assert (said, body["status"]) == (Kind.EXIT, 0)
+
+    try:
+        asyncio.run(play())
+    finally:
+        machine.stop()
+        world.close()
