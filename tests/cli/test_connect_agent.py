@@ -23,7 +23,7 @@ from tests.agent.test_control import OTHER_CALLER
 from tests.cli.signed import plant
 from tests.fleet import unique
 from tests.processes import REPOSITORY
-from tests.terminal import COMMAND, Cmdop, Ran, Terminal
+from tests.terminal import COMMAND, Cmdop, Ran, Terminal, eventually
 from tests.world import World
 
 Json = dict[str, Any]
@@ -177,7 +177,18 @@ def test_a_copied_disk_becomes_a_machine_of_its_own_and_the_first_stays(owner: C
     assert ran.code == 6
     assert f"error: {hostname} is online already with this credential: this disk is a copy, or has one\n" in ran.err
     (fix,) = re.findall("^fix: cmdop (.*)$", ran.err, re.MULTILINE)
+    # Under a supervisor it stays, and waits for the other one to go: a program reads why, a person what to do.
+    with copy.start("connect", "daemon") as waits:
+        shown = eventually(
+            lambda: copy("connect", "status", "--json"), lambda ran: ran.code == 0 and ran.json["link"]["problem"]
+        )
+        link = shown.json["link"]
+        assert (link["up"], link["problem_code"]) == (False, "duplicate_credential")
+        assert f"cmdop connect stop && cmdop {fix}\n" in copy("connect", "status").ok().err
+        copy("connect", "stop").ok()
+        waits.communicate(timeout=20)
     told = copy(*fix.split(), "--yes", "--json").ok().json
+    assert told["link"]["problem_code"] is None
     assert (told["machine"]["hostname"], told["link"]["up"]) == (f"{hostname}-2", True)
     first = owner("connect", "status", "--json").ok().json
     assert (first["machine"]["hostname"], first["link"]["up"]) == (hostname, True)
