@@ -79,6 +79,7 @@ class LinkState:
     last_problem: str = ""
     problem_code: str = ""  # the same for programs: the relay's reason, an ``ErrorCode``, or one of ours
     next_attempt: float | None = None
+    untold: int = 0  # decisions of the gate that no link has taken
 
     def failed(self, code: str, sentence: str) -> None:
         """Note why there is no link, for programs and in words."""
@@ -130,6 +131,7 @@ class Link:
             code = await self._once()
             self.state.changed(False)
             self.state.is_refused = code in GONE
+            self.state.untold += self._channels.outbox.waiting(Kind.EVENT)
             self._channels.link_lost()
             if monotonic() - started > STEADY:
                 self._wait.reset()
@@ -161,9 +163,11 @@ class Link:
             await self._leave(self._socket, CloseCode.DONE, is_answered=True)
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame of the link itself (heartbeat, event); lost when the link is down."""
+        """Queue a frame of the link itself (heartbeat, event); lost when the link is down, and events are counted."""
         if self.state.is_up:
             self._channels.outbox.put(frame)
+        else:
+            self.state.untold += frame[0] == Kind.EVENT
 
     async def _leave(self, socket: Connection, code: CloseCode, *, is_answered: bool = False) -> None:
         """Hand over what is queued, then close; whoever does not answer is left.

@@ -454,6 +454,33 @@ def test_approvals_are_answered_at_another_terminal(owner: Cmdop, world: World, 
 
 
 @pytest.mark.slow
+def test_what_the_gate_decides_without_a_link_is_told_as_a_number(
+    owner: Cmdop, world: World, here: Callable[..., Terminal]
+) -> None:
+    """A request that waits for a person when the link goes is withdrawn: the machine's log has it, ours its number."""
+    hostname = unique("desk")
+    up(owner, world, hostname)
+    owner("connect", "permissions", "ask", "execute_command", "echo **").ok()
+    desk = here("connect", "approvals")
+    desk.until("waiting for requests")
+    asking = exec_(world, owner, hostname, "echo", "hi")
+    desk.until("allow it? [y/N]")
+    owner("workspace", "switch", world.acme.slug).ok()  # the agent dials anew
+
+    def untold() -> Ran:
+        return owner("audit", "list", "--action", "gate.untold", "--json", "--workspace", world.acme.slug).ok()
+
+    (event,) = eventually(untold, lambda ran: ran.json["items"]).json["items"]
+    assert (event["target"]["label"], event["changes"], event["result"]) == (hostname, {"count": 1}, "failed")
+    (decided,) = owner("connect", "permissions", "audit", "--json").ok().json["items"]
+    assert (decided["verdict"], decided["reason"]) == ("deny", "the caller went away before anybody answered")
+    assert "1 decision of the gate was made without a link" in owner("connect", "logs").ok().out
+    asking.communicate(timeout=60)
+    desk.type("\x03")
+    assert desk.end() in (0, 130)
+
+
+@pytest.mark.slow
 def test_in_the_background_typed_lines_are_let_lie_and_cost_nothing(owner: Cmdop, world: World, tmp_path: Path) -> None:
     hostname = unique("desk")
     up(owner, world, hostname)
