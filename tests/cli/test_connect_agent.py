@@ -481,6 +481,31 @@ def test_what_the_gate_decides_without_a_link_is_told_as_a_number(
 
 
 @pytest.mark.slow
+def test_the_floor_knows_its_own_files_by_whatever_name(owner: Cmdop, world: World) -> None:
+    """A hard link, and a home that is reached through a link: what is opened counts, not what it is called."""
+    hostname, real = unique("linked"), Path(owner.environ["HOME"])
+    by_link = real.parent / "by-link"
+    by_link.symlink_to(real)
+    owner = owner.with_(HOME=str(by_link), CMDOP_CONFIG_DIR=str(real / "own"))
+    plant(owner, world, "owner", world.acme.slug, reach="all")
+    up(owner, world, hostname)
+    owner("connect", "permissions", "mode", "bypass", "--yes").ok()
+    (real / "innocent").hardlink_to(real / "own" / "agent" / "machine.json")
+    (real / "free").write_text("free")
+    key = world.key("member", "files:read", "files:write")["text"]
+    far = owner.with_(CMDOP_API_KEY=key, CMDOP_SERVER_URL=world.server.url, CMDOP_CONFIG_DIR=str(real / "far"))
+    assert far("connect", "get", f"{hostname}:free", "-").ok().out == "free"
+    before = (real / "own" / "agent" / "machine.json").read_bytes()
+    for name in ("innocent", f"{real}/innocent", "own/agent/machine.json", f"{real}/own/state.json"):
+        for line in (("get", f"{hostname}:{name}", "here"), ("put", "-", f"{hostname}:{name}")):
+            ran = far("connect", *line, "--json", stdin="no")
+            assert (ran.out, ran.error["code"]) == ("", "gate_denied"), ran
+            assert "these are the files of cmdop itself" in ran.error["message"]
+    assert (real / "own" / "agent" / "machine.json").read_bytes() == before
+    far("connect", "put", "-", f"{hostname}:free", stdin="more").ok()
+
+
+@pytest.mark.slow
 def test_in_the_background_typed_lines_are_let_lie_and_cost_nothing(owner: Cmdop, world: World, tmp_path: Path) -> None:
     hostname = unique("desk")
     up(owner, world, hostname)
