@@ -36,6 +36,8 @@ def understood(call: "Call", ref: str, act: Callable[[str], T], *, found: Callab
         with unreached.since_when(call, ref):
             return act(ref)
     except NotFound as unknown:
+        if not unreached.is_of_machine(unknown):
+            raise
         machine = _beginning(call, ref, unknown)
     call.note(f"{ref} is {machine.name}")
     if found is not None:

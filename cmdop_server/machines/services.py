@@ -95,7 +95,7 @@ def greeted(machine_id: str, hello: Mapping[str, Any]) -> dict[str, Any] | None:
     """Note what an agent says of its host when its link comes up, and return the defaults it has not taken yet."""
     machine = _known(machine_id)
     if machine is None:
-        raise NotFound("machine")
+        raise NotFound("machine", workspace=change.workspace.slug)
     machine.agent_version, machine.boot_id = plain(hello.get("agent"), 60), plain(hello.get("boot"), 80)
     machine.os, machine.arch = plain(hello.get("os"), 60), plain(hello.get("arch"), 60)
     machine.gate_mode = gate_mode_of(hello) or machine.gate_mode
@@ -216,7 +216,7 @@ def _known(machine_id: str) -> Machine | None:
 def _locked(change: Change, machine_ref: str) -> Machine:
     machine = named(change.workspace.pk, machine_ref).first()
     if machine is None:
-        raise NotFound("machine")
+        raise NotFound("machine", workspace=change.workspace.slug)
     machine.workspace = change.workspace
     return machine
 
