@@ -197,7 +197,8 @@ def on_many(
         call.run(run(), waiting=None)
     finally:
         if any(each.is_over for each in outcomes):
-            call.note(fan_out.summary(outcomes))
+            for line in fan_out.summary(outcomes):
+                call.note(line)
     _name_nearest(call, outcomes)
     return fan_out.result(outcomes, show, output.form)
 
