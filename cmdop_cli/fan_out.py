@@ -209,7 +209,7 @@ class FanOut:
 
 
 def summary(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the lines that end a fan-out: the numbers, then each reason with all those that did not end well for it."""
+    """Return the lines that end a fan-out: the numbers, then each reason with those that it kept from ending well."""
     bad = [each for each in outcomes if not each.is_good]
     alike: dict[str, list[str]] = {}
     for each in bad:

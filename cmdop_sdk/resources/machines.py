@@ -104,7 +104,9 @@ class MachinesResource:
 
         Its session ends. ``Conflict`` when its name or hostname is taken there, and it stays (D-5).
         """
-        return (await self._place.request("POST", f"{_path(machine)}/move", Machine, body={"to": to}, machine=machine)).value
+        return (
+            await self._place.request("POST", f"{_path(machine)}/move", Machine, body={"to": to}, machine=machine)
+        ).value
 
     async def register(
         self,
@@ -155,7 +157,11 @@ class MachinesResource:
 
     async def ticket(self, machine: str, right: str) -> Ticket:
         """Make a ticket that opens one stream within 30 seconds with ``right``, such as ``session.operate``."""
-        return (await self._place.request("POST", f"{_path(machine)}/ticket", Ticket, body={"right": right}, machine=machine)).value
+        return (
+            await self._place.request(
+                "POST", f"{_path(machine)}/ticket", Ticket, body={"right": right}, machine=machine
+            )
+        ).value
 
     async def run(
         self, machine: str, argv: Sequence[str], *, timeout: float = 30.0, stdin: bytes = b"", cwd: str = ""
@@ -176,7 +182,9 @@ class MachinesResource:
             "stdin_encoding": "base64",
         }
         try:
-            reply = await self._place.request("POST", "/commands", CommandAnswer, body=given, patience=APPROVAL, machine=machine)
+            reply = await self._place.request(
+                "POST", "/commands", CommandAnswer, body=given, patience=APPROVAL, machine=machine
+            )
         except InvalidRequest as refused:
             reason = refused.details.get("reason")
             if reason not in list(MachineCode):

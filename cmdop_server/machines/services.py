@@ -95,7 +95,7 @@ def greeted(machine_id: str, hello: Mapping[str, Any]) -> dict[str, Any] | None:
     """Note what an agent says of its host when its link comes up, and return the defaults it has not taken yet."""
     machine = _known(machine_id)
     if machine is None:
-        raise NotFound("machine", workspace=change.workspace.slug)
+        raise NotFound("machine")
     machine.agent_version, machine.boot_id = plain(hello.get("agent"), 60), plain(hello.get("boot"), 80)
     machine.os, machine.arch = plain(hello.get("os"), 60), plain(hello.get("arch"), 60)
     machine.gate_mode = gate_mode_of(hello) or machine.gate_mode

@@ -21,10 +21,16 @@ def add_member(actor: Actor, ref: str, account: Account, role: str) -> Membershi
     with changing(actor, ref, Action.MEMBER_INVITE) as change:
         _check_grant(change, wanted, account.public_id)
         members = change.workspace.memberships
-        if members.filter(account=account).exists():
+        already = members.filter(account=account).first()
+        if already is not None:
+            slug = change.workspace.slug
             raise Conflict(
-                f"{account.email} is a member already",
-                hint=f"cmdop workspace set-role {quote(account.email)} {wanted} --workspace {change.workspace.slug}",
+                f"{account.email} is {already.role} of {slug} already",
+                hint=""
+                if already.role == wanted
+                else f"cmdop workspace set-role {quote(account.email)} {wanted} --workspace {slug}",
+                role=str(already.role),
+                workspace={"id": change.workspace.public_id, "slug": slug},
             )
         limit = LIMITS[Plan(change.workspace.plan)].members
         if limit is not None and members.count() >= limit:
