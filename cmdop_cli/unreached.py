@@ -32,7 +32,7 @@ def explained(call: "Call", ref: str) -> Iterator[None]:
 
 def is_of_machine(unknown: NotFound) -> bool:
     """Tell whether it is a machine that was not found, and not something on it; servers did not always say what."""
-    return unknown.details.get("kind", "machine") == "machine"
+    return bool(unknown.details.get("kind", "machine") == "machine")
 
 
 @contextmanager

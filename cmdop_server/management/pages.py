@@ -40,13 +40,14 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--help", "-h", action="help", help="print help")
         self.examples = examples
         self.more = more
+        self.offered: dict[str, Sequence[str]] = {}  # values of options that take others, too
 
     def format_help(self) -> str:
         """Return the page: usage, sentence, commands or arguments, options, examples."""
         own = [each for each in self._actions if each.help is not argparse.SUPPRESS]
         options = [each for each in own if each.option_strings]
         words = [each for each in own if not each.option_strings]
-        nested = next((each for each in words if isinstance(each, argparse._SubParsersAction)), None)
+        nested = self._nested()
         if nested is not None:
             body = _section("Commands", [(each.dest, each.help or "") for each in nested._choices_actions])
             closing = f"Help on a command: {self.prog} COMMAND --help"
@@ -72,6 +73,35 @@ class Parser(argparse.ArgumentParser):
         needed = [_term(each) for each in own if each.option_strings and each.required]
         has_options = any(each.option_strings and not each.required for each in own)
         return " ".join([self.prog, *needed, *(["[OPTIONS]"] if has_options else []), *words])
+
+    def candidates(self, words: Sequence[str]) -> list[tuple[str, str]]:
+        """Return what the last of ``words`` may become, each with its sentence: commands, options, or their values."""
+        *before, last = words or [""]
+        awaiting: argparse.Action | None = None  # the option whose value the last word is
+        for place, word in enumerate(before):
+            awaiting = None if awaiting is not None else self._option_string_actions.get(word)
+            if awaiting is not None and awaiting.nargs == 0:
+                awaiting = None
+            nested = self._nested()
+            if nested is not None and word in nested.choices:
+                below = nested.choices[word]
+                return below.candidates(words[place + 1 :]) if isinstance(below, Parser) else []
+        nested = self._nested()
+        if awaiting is not None:
+            values = self.offered.get(awaiting.option_strings[0]) or awaiting.choices or ()
+            found = [(str(each), "") for each in values]
+        elif last.startswith("-"):
+            found = [
+                (each.option_strings[0], each.help or "")
+                for each in self._actions
+                if each.option_strings and each.help != argparse.SUPPRESS
+            ]
+        else:
+            found = [] if nested is None else [(each.dest, each.help or "") for each in nested._choices_actions]
+        return [(word, text) for word, text in found if word.startswith(last)]
+
+    def _nested(self) -> "argparse._SubParsersAction[argparse.ArgumentParser] | None":
+        return next((each for each in self._actions if isinstance(each, argparse._SubParsersAction)), None)
 
     def error(self, message: str) -> NoReturn:
         """End with status 2: what is wrong, how it is written, and where help is."""
