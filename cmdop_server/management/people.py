@@ -12,7 +12,6 @@ from cmdop_server.limits import PASSWORD_BYTES
 from cmdop_server.management import opening
 from cmdop_server.management.say import answer, answer_json, note
 from cmdop_server.refusal import Refusal
-from cmdop_wire.vocab import ErrorCode
 
 TOKEN_SECONDS = 600
 
