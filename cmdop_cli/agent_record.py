@@ -48,7 +48,8 @@ def current(call: "Call") -> Record:
             copied = agent.copied(call, now)
             call.warn(copied.message)
             call.note(f"to make a machine of its own of it: cmdop connect stop && {copied.hint}")
-        return _record(_fields(call, now), _RUNNING)
+        said = {"link.problem": now.link.problem, "gate.problem": now.gate.problem}
+        return _record(_fields(call, now), [each for each in _RUNNING if said.get(each.name, "") is not None])
     if agent.registration(call) is None:
         call.note("this machine is not registered; to do so: cmdop connect")
     else:

@@ -76,7 +76,7 @@ def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
     near = unreached.nearest(ref, [*verbs, *(each.name for each in machines)]) or "list"
     path = "connect" if near in (*verbs, "list") else " ".join(call.path)
     nearest = "" if near == "list" else f"; the nearest is {near}"
-    sentence = f"no machine of {call.workspace().label} is called {ref}{nearest}"
+    sentence = f"no machine of workspace {call.workspace().label} is called {ref}{nearest}"
     return Failure(ErrorCode.NOT_FOUND, sentence, hint=f"cmdop {path} {near}")
 
 

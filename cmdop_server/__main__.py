@@ -9,7 +9,7 @@ from cmdop_server import disk
 from cmdop_server.access.errors import Refused
 from cmdop_server.config import VARIABLES
 from cmdop_server.management import opening, say
-from cmdop_server.management.pages import Parser
+from cmdop_server.management.pages import Parser, section
 from cmdop_server.refusal import Refusal
 from cmdop_wire.vocab import ErrorCode, Exit, Role
 
@@ -19,8 +19,8 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def _settings_text() -> str:
-    lines = [f"  {variable.name:<22} {variable.meaning.replace('`', '')}" for variable in VARIABLES]
-    return "Settings are environment variables; the options above are spellings of some:\n" + "\n".join(lines)
+    terms = [(variable.name, variable.meaning.replace("`", "")) for variable in VARIABLES]
+    return section("Settings are environment variables; the options above are spellings of some", terms)
 
 
 class Grammar:

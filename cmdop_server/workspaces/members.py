@@ -127,11 +127,15 @@ def _keep_an_owner(change: Change, leaving: Membership, personal_reason: str) ->
     others = workspace.memberships.exclude(pk=leaving.pk)
     if others.filter(role=Role.OWNER).exists():
         return
-    heir = others.select_related("account").order_by("role", "pk").first()  # an admin, if there is one
+    # Who is proposed has a say already: an admin, if there is one, and never a guest.
+    heirs = others.select_related("account").filter(role__in=(Role.ADMIN, Role.MEMBER))
+    heir = heirs.order_by("role", "pk").first()
     raise Conflict(
         "a workspace keeps at least one owner",
         code=ErrorCode.LAST_OWNER,
-        hint=f"cmdop workspace set-role {quote(heir.account.email)} owner --workspace {workspace.slug}" if heir else "",
+        hint=f"cmdop workspace set-role {quote(heir.account.email)} owner --workspace {workspace.slug}"
+        if heir
+        else f"cmdop workspace members --workspace {workspace.slug}",
     )
 
 

@@ -785,7 +785,9 @@ def test_decisions_are_listed_here_and_in_the_workspace_s_log(owner: Cmdop, worl
     assert terminal.end() == 0
     heading, *rows = terminal.written.decode().replace("\r", "").splitlines()
     assert max(map(len, (heading, *rows))) <= 80
-    assert 80 - heading.index("REQUEST") >= 40  # half of it for what was asked, and why it was decided so
+    places = heading.index("REQUEST"), heading.index("REASON")  # whole, at the cost of who asked
+    assert [row[places[0] : places[1]].strip() for row in rows] == ["true", "uname -a"]
+    assert rows[1][places[1] :] == "rule: deny uname **"  # the operation is most rows', and said in none
 
 
 @pytest.mark.parametrize("accepted", [False, True])
