@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cmdop_wire.vocab import Exit
 from tests.agents import register
 from tests.cli.signed import plant, sign_in
 from tests.terminal import Cmdop
@@ -87,3 +88,22 @@ def test_a_workspace_without_another_owner_proposes_no_guest(cmdop: Cmdop, world
             cmdop.here("workspace", "remove", world[person].email, "--yes").ok()
     assert world["guest"].email in cmdop.here("workspace", "members", "--fields", "email", "-q").ok().out.split()
     assert world["guest"].email not in cmdop.here(*words, "--json").error["hint"]
+
+
+@pytest.mark.parametrize(
+    "line", ["connect exec {} -- true", "connect exec {} web-1 -- true", "connect show {}", "connect get {}:a b",
+             "connect rename web-1 {}", "workspace create {}", "audit list --actor {}", "connect exec --tag a:{} -- x"],
+)  # fmt: skip
+def test_a_word_that_is_no_text_is_refused_as_one(owner: Cmdop, line: str) -> None:
+    r"""A file name may be any bytes, a name that is sent may not: that is no bug, and leaves no traceback."""
+    ran = owner(*line.format("web\udcff").split())
+    assert ran.code == Exit.USAGE
+    assert "is not Unicode text\n" in ran.err
+    assert "traceback" not in ran.err
+
+
+def test_a_shell_without_utf_8_is_told_how_to_have_it(owner: Cmdop) -> None:
+    plain = owner.with_(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    for line in (("connect", "exec", "数据库", "--", "true"), ("connect", "show", "数据库")):
+        ran = plain(*line)
+        assert (ran.code, "\nfix: export LC_ALL=C.UTF-8\n" in ran.err) == (Exit.USAGE, True)
