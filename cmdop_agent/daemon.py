@@ -155,11 +155,23 @@ class Agent:
 
     def _welcomed(self, body: dict[str, Any]) -> None:
         self._say(f"connected to {self.registration.server}")
+        before = self.registration.workspace_id
         self._note_names(body)
+        self._tell_of_untold(is_same_workspace=self.registration.workspace_id == before)
         seeds = body.get("seeds")
         if isinstance(seeds, dict):
             self._seed(seeds)
         self.beat()
+
+    def _tell_of_untold(self, *, is_same_workspace: bool) -> None:
+        """Say how many decisions were made without a link; another workspace has no business with their number."""
+        count, self.link.state.untold = self.link.state.untold, 0
+        if not count:
+            return
+        were = "1 decision of the gate was" if count == 1 else f"{count} decisions of the gate were"
+        self._say(f"{were} made without a link; to see everything: cmdop connect permissions audit")
+        if is_same_workspace:
+            self.link.send(frames.encode_json(Kind.EVENT, LINK, untold=count))
 
     def _note_names(self, body: dict[str, Any]) -> None:
         """Take over what the server calls workspace and machine by now; both are labels (D-1)."""

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Literal
 
 from cmdop_agent.rules import Request, Rule, folded, path_meets
+from cmdop_agent.same_file import leads_into
 from cmdop_agent.within import LOOKED_AT, LOOKED_FAR, SHELLS, Words, commands_of, name_of
 from cmdop_wire.vocab import GateMode, GateOperation, GateVerdict
 
@@ -122,7 +123,8 @@ def floor(request: Request, own_directory: str) -> str | None:
     nobody far away moves the gate, and nobody removes the whole machine.
     """
     if request.operation in (GateOperation.READ_FILE, GateOperation.WRITE_FILE):
-        if path_meets(f"{glob.escape(own_directory)}/**", request.path, widely=True):
+        is_named = path_meets(f"{glob.escape(own_directory)}/**", request.path, widely=True)
+        if is_named or leads_into(own_directory, request.path):
             return "these are the files of cmdop itself"
         patterns = FLOOR_FILES + (FLOOR_DEVICES if request.operation is GateOperation.WRITE_FILE else ())
         if any(path_meets(pattern, request.path, widely=True) for pattern in patterns):

@@ -20,6 +20,7 @@ from cmdop_sdk.connection import Connection, Dial
 from cmdop_sdk.network import proxy_for, unreachable
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, PROTOCOL, VERSION, CloseCode, Frame, Kind, Malformed
+from cmdop_wire.vocab import ErrorCode
 
 log = logging.getLogger(__name__)
 _QUIET = logging.getLogger("cmdop_agent.websockets")
@@ -76,7 +77,13 @@ class LinkState:
     node: str = ""
     server_version: str = ""
     last_problem: str = ""
+    problem_code: str = ""  # the same for programs: the relay's reason, an ``ErrorCode``, or one of ours
     next_attempt: float | None = None
+    untold: int = 0  # decisions of the gate that no link has taken
+
+    def failed(self, code: str, sentence: str) -> None:
+        """Note why there is no link, for programs and in words."""
+        self.problem_code, self.last_problem = code, sentence
 
     def changed(self, is_up: bool) -> None:
         """Note that the link went up or down just now."""
@@ -124,6 +131,7 @@ class Link:
             code = await self._once()
             self.state.changed(False)
             self.state.is_refused = code in GONE
+            self.state.untold += self._channels.outbox.waiting(Kind.EVENT)
             self._channels.link_lost()
             if monotonic() - started > STEADY:
                 self._wait.reset()
@@ -155,9 +163,11 @@ class Link:
             await self._leave(self._socket, CloseCode.DONE, is_answered=True)
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame of the link itself (heartbeat, event); lost when the link is down."""
+        """Queue a frame of the link itself (heartbeat, event); lost when the link is down, and events are counted."""
         if self.state.is_up:
             self._channels.outbox.put(frame)
+        else:
+            self.state.untold += frame[0] == Kind.EVENT
 
     async def _leave(self, socket: Connection, code: CloseCode, *, is_answered: bool = False) -> None:
         """Hand over what is queued, then close; whoever does not answer is left.
@@ -206,30 +216,31 @@ class Link:
                     self._socket = None
         except websockets.InvalidStatus as refused:
             status = refused.response.status_code
-            self.state.last_problem = (
-                "the server does not know this machine, or not any more"
-                if status in (401, 403)
-                else f"the relay answered {status}"
-            )
-            return CloseCode.AUTH if status in (401, 403) else None
+            if status in (401, 403):
+                self.state.failed(
+                    ErrorCode.UNAUTHENTICATED, "the server does not know this machine, or not any more"
+                )  # fmt: skip
+                return CloseCode.AUTH
+            self.state.failed(ErrorCode.UNAVAILABLE, f"the relay answered {status}")
         except websockets.ConnectionClosed as closed:
             return self._closed(closed)
         except Malformed as problem:
-            self.state.last_problem = f"the relay sent what it may not: {problem}"
+            self.state.failed(ErrorCode.MALFORMED, f"the relay sent what it may not: {problem}")
         except TimeoutError:
             self.state.is_unanswered = True
-            self.state.last_problem = f"{origin} does not answer"
+            self.state.failed("time_out", f"{origin} does not answer")
         except (OSError, EOFError, websockets.WebSocketException) as problem:
-            self.state.last_problem = unreachable(problem, origin).message
+            self.state.failed("unreachable", unreachable(problem, origin).message)
         return None
 
     def _closed(self, closed: websockets.ConnectionClosed) -> int | None:
         if closed.rcvd is None:
-            self.state.last_problem = "the connection was lost"
+            self.state.failed("lost", "the connection was lost")
             return None
         told = ALONE.get(self._told)
         did = "closed" if self._greeted.is_set() else "refused"
-        self.state.last_problem = told or f"the relay {did} the link: {closed.rcvd.reason or closed.rcvd.code}"
+        reason = closed.rcvd.reason or str(closed.rcvd.code)
+        self.state.failed(self._told if told else reason, told or f"the relay {did} the link: {reason}")
         return closed.rcvd.code
 
     async def _serve(self, socket: Connection) -> int | None:
@@ -278,7 +289,8 @@ class Link:
         body = frames.body_of(welcome)
         self.state.changed(True)
         self.state.node, self.state.server_version = str(body.get("node", "")), str(body.get("server", ""))
-        self.state.last_problem, self.state.next_attempt = "", None
+        self.state.failed("", "")
+        self.state.next_attempt = None
         self._channels.link_found()
         self._greeted.set()
         self._on_welcome(body)

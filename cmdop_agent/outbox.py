@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from cmdop_wire.frames import LIMITS, LINK
+from cmdop_wire.frames import LIMITS, LINK, Kind
 
 LANE = 2 * LIMITS.chunk  # bytes of one channel that may be queued before its process pauses
 MOST_SAID = 4 * 1024 * 1024  # bytes of answers that may wait for a relay which goes on asking and reads none
@@ -57,6 +57,10 @@ class Outbox:
     def is_overrun(self) -> bool:
         """Tell whether more answers wait than a relay that reads ever leaves."""
         return self._said > MOST_SAID
+
+    def waiting(self, kind: Kind) -> int:
+        """Return how many frames of one kind wait that speak of the link itself."""
+        return sum(frame[0] == kind for frame, _ in self._lanes.get(LINK, ()))
 
     def drop(self, number: int) -> None:
         """Forget what a channel has queued: it has another number now, or nobody wants it."""

@@ -38,6 +38,7 @@ def status(agent: "Agent", _: Asked, __: Caller) -> Answer:
             "seconds": round(monotonic() - link.since, 1),
             "node": link.node or None,
             "problem": link.last_problem or None,
+            "problem_code": link.problem_code or None,
             "next_attempt": None if link.next_attempt is None else max(0.0, round(link.next_attempt - monotonic(), 1)),
         },
         "channels": len(agent.channels),

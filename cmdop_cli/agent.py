@@ -137,9 +137,9 @@ def _with_link(call: "Call", process: "subprocess.Popen[bytes]") -> "AgentStatus
         if now is not None and now.link.refused:
             stop(call)
             raise Failure(ErrorCode.UNAUTHENTICATED, now.link.problem or "refused", hint="cmdop connect --replace")
-        if now is not None and (now.link.problem or "").endswith(ErrorCode.DUPLICATE_CREDENTIAL):
+        if now is not None and now.link.problem_code == ErrorCode.DUPLICATE_CREDENTIAL:
             stop(call)
-            raise _copied(call, now)
+            raise copied(call, now)
         time.sleep(LOOK)
     now = status(call)
     problem = now.link.problem if now is not None else None
@@ -151,8 +151,8 @@ def _with_link(call: "Call", process: "subprocess.Popen[bytes]") -> "AgentStatus
     )
 
 
-def _copied(call: "Call", now: "AgentStatus") -> Failure:
-    """Return the failure of an agent whose machine is online already, from another place (D-5)."""
+def copied(call: "Call", now: "AgentStatus") -> Failure:
+    """Return what to say of an agent whose machine is online already, from another place (D-5)."""
     hostname = now.machine.hostname
     is_nobodys = call.identity is None and not call.has_key  # it joined with a token, and takes another one
     way_in = f"--server {now.server} --join-token - --yes" if is_nobodys else f"--workspace {now.workspace.slug}"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmdop_cli import agent
 from cmdop_cli.results import Column, Record
-from cmdop_wire.vocab import Exit
+from cmdop_wire.vocab import ErrorCode, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,12 @@ def current(call: "Call") -> Record:
     """Return how this machine's agent is, and say what to do where none runs (exit 3)."""
     now = agent.status(call)
     if now is not None:
-        return _record(_fields(call, now), _RUNNING)
+        if now.link.problem_code == ErrorCode.DUPLICATE_CREDENTIAL:
+            copied = agent.copied(call, now)
+            call.warn(copied.message)
+            call.note(f"to make a machine of its own of it: cmdop connect stop && {copied.hint}")
+        said = {"link.problem": now.link.problem, "gate.problem": now.gate.problem}
+        return _record(_fields(call, now), [each for each in _RUNNING if said.get(each.name, "") is not None])
     if agent.registration(call) is None:
         call.note("this machine is not registered; to do so: cmdop connect")
     else:

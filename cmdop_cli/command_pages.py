@@ -1,13 +1,12 @@
 """The help page of one command, from its docstring and parameters; the last paragraph is lines to paste."""
 
 import inspect
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperArgument, TyperOption
 
-from cmdop_cli.help_pages import WIDTH, section
+from cmdop_cli.help_pages import filled, page_width, section
 
 
 def command_page(command: Any, context: Any) -> str:
@@ -18,8 +17,8 @@ def command_page(command: Any, context: Any) -> str:
     rest = command.declared.rest
     terms = [*((argument_name(each), each.help or "") for each in arguments), *([rest] if rest else [])]
     parts = [
-        _wrapped(f"Usage: {usage_line(command, context.command_path)}", indent=len("Usage: ")),
-        *(textwrap.fill(paragraph, WIDTH) for paragraph in prose),
+        filled(f"Usage: {usage_line(command, context.command_path)}", page_width(), indent=len("Usage: ")),
+        *(filled(paragraph, page_width()) for paragraph in prose),
         section("Arguments", terms),
         section("Options", [(option_term(each), option_sentence(each)) for each in options]),
         section("Examples", [(line, "") for line in examples]),
@@ -82,7 +81,3 @@ def usage_slots(
     """Return what follows a command's name in its usage line."""
     words = ["[OPTIONS]"] if options else []
     return [*words, *(slot(each) for each in arguments), *(["--", f"{rest[0]}..."] if rest else [])]
-
-
-def _wrapped(text: str, *, indent: int) -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

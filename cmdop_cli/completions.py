@@ -38,6 +38,14 @@ def candidates(words: Sequence[str], call: "Call") -> list[Candidate]:
     return [(value, text) for value, text in found if value.startswith(last) and _is_plain(value)]
 
 
+def of_server(words: Sequence[str]) -> list[str] | None:
+    """Return the words after ``server`` of a line that is the control plane's to complete; ``None`` for any other."""
+    for end in range(1, len(words)):
+        if _walked(words[:end])[0] == ("server",):
+            return list(words[end:])
+    return None
+
+
 def _walked(words: Sequence[str]) -> tuple[tuple[str, ...], list[str], str]:
     """Return the command's words, what was given to it, and the option that still awaits its value."""
     path: tuple[str, ...] = ()

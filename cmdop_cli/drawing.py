@@ -1,6 +1,7 @@
 """Text for terminals: aligned tables, records and the box around a secret. Loaded only when one is drawn."""
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,15 @@ def table(
     columns: Sequence[Column], items: Sequence[Mapping[str, Any]], *, bold: Callable[[str], str], is_terminal: bool
 ) -> str:
     """Return ``items`` as aligned lines under a heading; on a terminal long texts are squeezed into its width."""
-    rows = [[shown(column, pick(item, column.name)) for column in columns] for item in items]
+    rows = [[_sayable(shown(column, pick(item, column.name))) for column in columns] for item in items]
     sizes = [max(width(column.title), *(width(row[place]) for row in rows)) for place, column in enumerate(columns)]
     if is_terminal:
-        _squeeze(sizes, columns, shutil.get_terminal_size().columns)
+        room = shutil.get_terminal_size().columns
+        _squeeze(sizes, columns, room)
+        asides = [place for place, column in enumerate(columns) if column.kind == "aside"]
+        if asides and _taken(sizes) > room:  # a line that the terminal breaks is no line of a table any more
+            kept = [column for place, column in enumerate(columns) if place != asides[-1]]
+            return table(kept, items, bold=bold, is_terminal=True)
     lines = [bold(_line([column.title for column in columns], sizes, columns))]
     lines += [_line(row, sizes, columns) for row in rows]
     return "".join(f"{line}\n" for line in lines)
@@ -32,7 +38,7 @@ def record_lines(columns: Sequence[Column], fields: Mapping[str, Any], *, is_ter
     room = shutil.get_terminal_size().columns - size - len(_GAP) if is_terminal else 0
     lines = []
     for name, column in zip(names, columns, strict=True):
-        value = shown(column, pick(fields, column.name))
+        value = _sayable(shown(column, pick(fields, column.name)))
         folded = broken(value, room) if is_terminal and width(value) > room else [value]
         lines += [
             f"{each:<{size}}{_GAP}{part}" for each, part in zip([name, *[""] * len(folded)], folded, strict=False)
@@ -72,6 +78,12 @@ def shown(column: Column, value: Any) -> str:
     return safe(str(value))
 
 
+def _sayable(text: str) -> str:
+    """Return ``text`` as stdout's encoding can say it, so that what is measured is what appears."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def _moment(value: str, kind: str) -> str:
     from datetime import UTC, datetime
 
@@ -87,13 +99,17 @@ def _moment(value: str, kind: str) -> str:
 def _squeeze(sizes: list[int], columns: Sequence[Column], room: int) -> None:
     for kind in ("aside", "text"):
         free = [place for place, column in enumerate(columns) if column.kind == kind]
-        while sum(sizes) + len(_GAP) * (len(sizes) - 1) > room:
+        while _taken(sizes) > room:
             widest = max(
                 (place for place in free if sizes[place] > _NARROWEST), key=lambda place: sizes[place], default=None
             )
             if widest is None:
                 break
             sizes[widest] -= 1
+
+
+def _taken(sizes: Sequence[int]) -> int:
+    return sum(sizes) + len(_GAP) * (len(sizes) - 1)
 
 
 def _line(cells: Sequence[str], sizes: Sequence[int], columns: Sequence[Column]) -> str:

@@ -6,14 +6,15 @@ How a failure then looks is ``failures.py``'s.
 import shlex
 from typing import TYPE_CHECKING
 
-from cmdop_cli import environment
+from cmdop_cli import asking, environment
 from cmdop_cli.failures import Code, Failure
-from cmdop_wire.vocab import ErrorCode, Exit
+from cmdop_wire.vocab import ErrorCode, Exit, Scope
 
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
 
 _OPTIONS = ("--workspace", "-w")
+_MAKE_KEY = "cmdop --no-api-key auth create-key "
 _ELSEWHERE = ("help", "server", "demo", "profile", "mode", "config", "completion")  # what these say is true everywhere
 
 
@@ -29,6 +30,8 @@ def explain(call: "Call", failure: Failure) -> Failure:
         failure.hint = f"cmdop --no-api-key {call.line.removeprefix('cmdop ')}"
     if failure.exit_code != Exit.USAGE:  # else it may be these very options that are wrong
         failure.hint = same_server(call, failure.hint)
+    if failure.hint.startswith(_MAKE_KEY) and not asking.is_possible(call):
+        failure.hint = f"{_maker(failure.hint)} makes one for {environment.API_KEY}: {failure.hint}"
     resolution = call.resolved
     if resolution is None or resolution.workspace is None:
         return failure
@@ -102,6 +105,11 @@ def _as_the_person(call: "Call", failure: Failure) -> None:
         line = f"cmdop --no-api-key {failure.hint.removeprefix('cmdop ')}"
         place = call.settled or (None if call.resolved is None else call.resolved.workspace)
         failure.hint = line if place is None else in_workspace(line, place.label)
+
+
+def _maker(line: str) -> str:
+    """Return who makes a key by ``line``, for whoever reads in a job's log that its own may not: they seldom are it."""
+    return "an owner or admin" if "--shared" in line or Scope.MEMBERS_INVITE in line else "whose key it is"
 
 
 def _blame_key(call: "Call", failure: Failure) -> None:

@@ -15,7 +15,7 @@ from cmdop_cli.failures import Failure, explained
 from cmdop_cli.results import Column, Listing, Status, encoded, plain
 from cmdop_cli.safe_text import safe, width
 from cmdop_sdk.dialing import Dialer
-from cmdop_sdk.errors import AuthenticationError, CMDOPError, TimedOut, Unreachable
+from cmdop_sdk.errors import AuthenticationError, CMDOPError, NotFound, TimedOut, Unreachable
 from cmdop_sdk.running import CommandResult, Where
 from cmdop_sdk.stream_state import Notice
 from cmdop_wire.vocab import ErrorCode, Exit
@@ -36,6 +36,7 @@ class Outcome:
         self.machine = machine
         self.result: CommandResult | None = None
         self.failure: Failure | None = None
+        self.is_unknown = False  # no machine is called so
         self.kept: dict[Where, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         self.is_cut = False
 
@@ -51,9 +52,18 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """Return in a few words how it ended."""
+        """Return how it ended, in the same words for every machine for which it is the same."""
+        if self.is_unknown or self.failure is None or self.failure.code == ErrorCode.AGENT_OFFLINE:
+            return self.word
+        return self.failure.message
+
+    @property
+    def word(self) -> str:
+        """Return in a word how it ended: what is behind it is said once, at the end, of all to whom it happened."""
+        if self.is_unknown:
+            return "no such machine"
         if self.failure is not None:
-            return "offline" if self.failure.code == ErrorCode.AGENT_OFFLINE else self.failure.message
+            return "offline" if self.failure.code == ErrorCode.AGENT_OFFLINE else self.failure.code.replace("_", " ")
         if self.result is None:
             return "not finished"
         return "time-out" if self.result.timed_out else f"exit {self.result.exit_code}"
@@ -86,7 +96,7 @@ class Lines:
             if rest:
                 await sink.write(self._line(outcome.machine, rest))
         if not outcome.is_good:
-            await self._sinks["stderr"].write(self._line(outcome.machine, outcome.sentence.encode()))
+            await self._sinks["stderr"].write(self._line(outcome.machine, outcome.word.encode()))
 
     def _line(self, machine: str, line: bytes) -> bytes:
         text = line.removesuffix(b"\r").decode("utf-8", "backslashreplace")
@@ -184,6 +194,7 @@ class FanOut:
             if is_everybodys and not self._has_begun:
                 raise
             outcome.failure = explained(failure)
+            outcome.is_unknown = isinstance(failure, NotFound) and failure.details.get("kind") == "machine"
         else:
             outcome.result = CommandResult(
                 exit_code=ended.exit_code,
@@ -197,15 +208,15 @@ class FanOut:
         await self._show.end(outcome)
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return the line that ends a fan-out; whoever did not end well is named, those with one reason together."""
+def summary(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the lines that end a fan-out: the numbers, then each reason with those that it kept from ending well."""
     bad = [each for each in outcomes if not each.is_good]
     alike: dict[str, list[str]] = {}
     for each in bad:
         alike.setdefault(each.sentence, []).append(each.machine)
-    names = "; ".join(f"{', '.join(machines)}: {sentence}" for sentence, machines in alike.items())
     counted = f"{len(outcomes)} machine{'' if len(outcomes) == 1 else 's'}: {len(outcomes) - len(bad)} succeeded"
-    return counted + (f", {len(bad)} failed ({names})" if bad else "")
+    reasons = [f"  {', '.join(machines)}: {sentence}" for sentence, machines in alike.items()]
+    return [counted + (f", {len(bad)} failed" if bad else ""), *reasons]
 
 
 def result(outcomes: Sequence[Outcome], show: Lines | Records, form: str) -> Listing | Status:

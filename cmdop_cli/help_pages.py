@@ -1,17 +1,34 @@
-"""Help pages as plain text for 80 columns: the program's and the nouns', made from the catalog alone.
+"""Help pages as plain text for 80 columns, or fewer on a terminal that has no more.
 
-They cost neither Typer nor a command. The pages of single commands are ``command_pages.py``'s.
+Those of the program and its nouns are made from the catalog alone, and cost neither Typer nor a command. The pages of
+single commands are ``command_pages.py``'s.
 """
 
+import os
 import textwrap
 from collections.abc import Sequence
 
 from cmdop_cli.catalog import PROGRAM, ROOT, Noun
 from cmdop_cli.options import GLOBAL_OPTIONS
 
-WIDTH = 80
+WIDTH, NARROWEST = 80, 40  # cells of a page at most, and at least
 HELP = ("--help", "-h")
 _TERM = 28  # cells for the left column; a longer term gets a line of its own
+
+
+def page_width() -> int:
+    """Return how many cells a page may take: those of the terminal, if it is a narrow one, or what COLUMNS says."""
+    told = os.environ.get("COLUMNS", "")
+    try:
+        columns = int(told) if told.isdecimal() else os.get_terminal_size(1).columns
+    except OSError:
+        return WIDTH
+    return max(NARROWEST, min(WIDTH, columns))
+
+
+def filled(text: str, columns: int, *, indent: int = 0) -> str:
+    """Return ``text`` in lines of so many cells, broken at blanks only: an option is one word, and so is a time-out."""
+    return textwrap.fill(text, columns, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def page_of(line: Sequence[str]) -> str | None:
@@ -76,9 +93,9 @@ def section(title: str, terms: Sequence[tuple[str, str]]) -> str:
         if not text:
             lines.append(f"  {term}")
         elif len(term) > size:
-            lines += [f"  {term}", textwrap.indent(textwrap.fill(text, WIDTH - size - 4), " " * (size + 4))]
+            lines += [f"  {term}", textwrap.indent(filled(text, page_width() - size - 4), " " * (size + 4))]
         else:
-            body = textwrap.wrap(text, WIDTH - size - 4)
+            body = filled(text, page_width() - size - 4).splitlines()
             lines.append(f"  {term:<{size}}  {body[0]}")
             lines += [" " * (size + 4) + line for line in body[1:]]
     return "\n".join(lines)

@@ -14,8 +14,6 @@ from cmdop_wire.vocab import ErrorCode
 if TYPE_CHECKING:
     from cmdop_cli.context import Call
 
-_CONNECT = "cmdop connect"
-
 
 def token_at(call: "Call", source: str) -> str:
     """Return the text of the join token; on the line it would stay in the shell's history."""
@@ -54,14 +52,16 @@ def leading_on(call: "Call", meant: str | None) -> Iterator[None]:
     try:
         yield
     except Conflict as taken:
-        if taken.code == ErrorCode.HOSTNAME_TAKEN and taken.hint.startswith(_CONNECT):
-            if taken.hint.endswith("--replace"):
-                taken.message += "; it is offline"
-            taken.hint = _line_with(call, taken.hint.removeprefix(_CONNECT).split())
+        suggestion = taken.details.get("suggestion")
+        if taken.code == ErrorCode.HOSTNAME_TAKEN and taken.details.get("may_replace") is True:
+            taken.message += "; it is offline"
+            taken.hint = _line_with(call, ["--replace"])
+        elif taken.code == ErrorCode.HOSTNAME_TAKEN and isinstance(suggestion, str):
+            taken.hint = _line_with(call, ["--hostname", suggestion])
         raise
     except InvalidRequest as wrong:
-        if wrong.hint.startswith(_CONNECT):
-            wrong.hint = _line_with(call, wrong.hint.removeprefix(_CONNECT).split())
+        if wrong.details.get("field") == "hostname":
+            wrong.hint = _line_with(call, ["--hostname", "web-1"])
         if meant is None or wrong.details.get("field") != "workspace":
             raise
         hint = f"cmdop connect join-token create --workspace {meant}"

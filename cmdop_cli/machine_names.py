@@ -36,6 +36,8 @@ def understood(call: "Call", ref: str, act: Callable[[str], T], *, found: Callab
         with unreached.since_when(call, ref):
             return act(ref)
     except NotFound as unknown:
+        if not unreached.is_of_machine(unknown):
+            raise
         machine = _beginning(call, ref, unknown)
     call.note(f"{ref} is {machine.name}")
     if found is not None:
@@ -74,7 +76,7 @@ def _nothing(call: "Call", ref: str, machines: "Sequence[Machine]") -> Failure:
     near = unreached.nearest(ref, [*verbs, *(each.name for each in machines)]) or "list"
     path = "connect" if near in (*verbs, "list") else " ".join(call.path)
     nearest = "" if near == "list" else f"; the nearest is {near}"
-    sentence = f"no machine of {call.workspace().label} is called {ref}{nearest}"
+    sentence = f"no machine of workspace {call.workspace().label} is called {ref}{nearest}"
     return Failure(ErrorCode.NOT_FOUND, sentence, hint=f"cmdop {path} {near}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cmdop_cli.failures import Failure, usage
 from cmdop_cli.options import SPELLED, VALUED
 from cmdop_cli.results import Listing, Record, Status
-from cmdop_wire.vocab import Action, ErrorCode, MachineCode
+from cmdop_wire.vocab import ErrorCode, MachineCode
 
 if TYPE_CHECKING:
     from cmdop_cli.call import Call
@@ -87,7 +87,7 @@ def observed(call: "Call", machine: str) -> Status:
     """Show the session on ``machine`` until it ends or the person leaves; nothing that is typed goes there (D-26)."""
     from cmdop_cli import attaching, machine_dialer, machine_names
     from cmdop_sdk.attached import Terminal
-    from cmdop_sdk.errors import NotFound, StreamClosed
+    from cmdop_sdk.errors import StreamClosed
 
     def called(name: str) -> None:
         nonlocal machine
@@ -104,27 +104,11 @@ def observed(call: "Call", machine: str) -> Status:
         has_ended = machine_names.understood(
             call, machine, lambda ref: call.run(observe(ref), waiting=None), found=called
         )
-    except NotFound as nothing:
-        _, begins, hostname = nothing.hint.rpartition("cmdop connect to ")
-        if begins and not _may_operate(call, hostname):
-            nothing.hint = "cmdop connect list"
-        raise
     except StreamClosed as closed:
         _lead_on(closed, call.line, machine)
         raise
     call.note(f"the session on {machine} has ended" if has_ended else f"no longer watching {machine}")
     return Status()
-
-
-def _may_operate(call: "Call", machine: str) -> bool:
-    """Tell whether the caller may begin a session on ``machine``; a doubt is a no."""
-    from cmdop_sdk.errors import CMDOPError
-
-    try:
-        may = call.ask(lambda client: client.machines.show(machine)).authorized_actions
-    except (CMDOPError, Failure):
-        return False
-    return Action.SESSION_OPERATE in may
 
 
 def _say_whose(call: "Call", held: "SessionConflict") -> None:
@@ -213,7 +197,8 @@ def on_many(
         call.run(run(), waiting=None)
     finally:
         if any(each.is_over for each in outcomes):
-            call.note(fan_out.summary(outcomes))
+            for line in fan_out.summary(outcomes):
+                call.note(line)
     _name_nearest(call, outcomes)
     return fan_out.result(outcomes, show, output.form)
 

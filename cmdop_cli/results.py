@@ -14,7 +14,7 @@ class Column(NamedTuple):
 
     ``kind`` is ``text``, ``id`` (never shortened), ``time`` (ISO 8601; local and to the minute in a table), ``ago`` and
     ``ends`` (a time; in a table its distance, none ``never``), ``number`` (right-aligned), ``mark`` (``*`` when true),
-    ``aside`` (text that is shortened before any other).
+    ``aside`` (text that is shortened before any other, and left out of a table where even that makes no room).
     ``show`` makes of a value what a person reads in a table; everywhere else it stays as it is.
     """
 

@@ -25,8 +25,14 @@ def explained(call: "Call", ref: str) -> Iterator[None]:
         with since_when(call, ref):
             yield
     except NotFound as unknown:
-        _name_nearest(call, ref, unknown)
+        if is_of_machine(unknown):
+            _name_nearest(call, ref, unknown)
         raise
+
+
+def is_of_machine(unknown: NotFound) -> bool:
+    """Tell whether it is a machine that was not found, and not something on it; servers did not always say what."""
+    return bool(unknown.details.get("kind", "machine") == "machine")
 
 
 @contextmanager
@@ -48,7 +54,9 @@ def since_when(call: "Call", ref: str) -> Iterator[None]:
 
 def _name_nearest(call: "Call", ref: str, unknown: NotFound) -> None:
     """Put what was not found in the sentence of ``unknown``, and the line with the nearest name in its fix."""
-    machines = listed(call)
+    machines = _known(call)
+    if machines is None:
+        return
     if any(ref.casefold() in names_of(each) for each in machines):
         return  # the machine is there; something else was not found
     if ref not in unknown.message:
@@ -109,12 +117,16 @@ def _say_since_when(call: "Call", ref: str, away: AgentOffline) -> None:
 
 def listed(call: "Call") -> "Sequence[Machine]":
     """Return every machine of the workspace; none where they cannot be listed."""
+    return _known(call) or ()
+
+
+def _known(call: "Call") -> "Sequence[Machine] | None":
     from cmdop_cli import machine_list
 
     try:
         return machine_list.listed(call)
     except (CMDOPError, Failure):
-        return ()
+        return None
 
 
 def _line_with(call: "Call", ref: str, name: str) -> str:

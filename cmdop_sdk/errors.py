@@ -331,6 +331,19 @@ def error_from(
     )
 
 
+def naming_machine(unknown: CMDOPError, machine: str) -> CMDOPError:
+    """Return ``unknown`` with the name that leads to no machine, and the workspace where it does not, in its sentence.
+
+    The server does not repeat the name: it says the same of everything that is not there (D-9).
+    """
+    if machine and unknown.details.get("kind") == "machine" and "machine" not in unknown.details:
+        unknown.details["machine"] = machine
+        workspace = _text(unknown.details.get("workspace"))
+        unknown.message = f"no machine{f' of workspace {workspace}' if workspace else ''} is called {machine}"
+        unknown.args = (unknown.message,)
+    return unknown
+
+
 def error_from_code(code: str, message: str, *, hint: str = "", details: object = None) -> CMDOPError:
     """Return the exception for a refusal that came without a status: on a stream, or from the agent's socket."""
     return _family(code, 0)(

@@ -41,13 +41,18 @@ class WorkspaceHere(Struct, frozen=True):
 
 
 class LinkStatus(Struct, frozen=True, kw_only=True):
-    """The agent's link to the relay: ``seconds`` since it came or went, ``next_attempt`` in seconds from now."""
+    """The agent's link to the relay: ``seconds`` since it came or went, ``next_attempt`` in seconds from now.
+
+    ``problem_code`` is ``problem`` for programs: the relay's reason (``duplicate_credential``, ``machine_removed`` …),
+    ``unauthenticated``, ``unavailable``, ``malformed``, ``unreachable``, ``time_out`` or ``lost``.
+    """
 
     up: bool
     refused: bool = False
     seconds: float = 0.0
     node: str | None = None
     problem: str | None = None
+    problem_code: str | None = None
     next_attempt: float | None = None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cmdop_sdk import stream_ends
-from cmdop_sdk.errors import CMDOPError, MachineRefused, UnexpectedAnswer, error_from_code
+from cmdop_sdk.errors import CMDOPError, MachineRefused, UnexpectedAnswer, error_from_code, naming_machine
 from cmdop_wire import frames
 from cmdop_wire.flow import Receiver, Sender
 from cmdop_wire.frames import LIMITS, STREAM, Frame, Kind, Malformed
@@ -122,7 +122,7 @@ class StreamState:
             self.end(_refusal(body) if body.get("code") else None)
 
     def _take_refusal(self, body: dict[str, Any]) -> None:
-        refusal = _refusal(body)
+        refusal = naming_machine(_refusal(body), str(self.opening.get("machine", "")))
         if not self.opened or isinstance(refusal, MachineRefused):
             self.end(refusal)
         elif not self.is_resuming:

@@ -9,17 +9,18 @@ from cmdop_server import disk
 from cmdop_server.access.errors import Refused
 from cmdop_server.config import VARIABLES
 from cmdop_server.management import opening, say
-from cmdop_server.management.pages import Parser
+from cmdop_server.management.pages import Parser, section
 from cmdop_server.refusal import Refusal
-from cmdop_wire.vocab import ErrorCode, Exit
+from cmdop_wire.vocab import ErrorCode, Exit, Role
 
 PROGRAM = "cmdop server"
+COMPLETE = "complete"  # asked by the command line for a shell, never typed
 Run = Callable[[argparse.Namespace], int]
 
 
 def _settings_text() -> str:
-    lines = [f"  {variable.name:<22} {variable.meaning.replace('`', '')}" for variable in VARIABLES]
-    return "Settings are environment variables; the options above are spellings of some:\n" + "\n".join(lines)
+    terms = [(variable.name, variable.meaning.replace("`", "")) for variable in VARIABLES]
+    return section("Settings are environment variables; the options above are spellings of some", terms)
 
 
 class Grammar:
@@ -81,6 +82,7 @@ class Grammar:
         create.add_argument("email", metavar="EMAIL", help="address of the account")
         create.add_argument("--workspace", metavar="SLUG", help="make it a member of this workspace")
         create.add_argument("--role", metavar="ROLE", help="owner, admin, member (default) or guest")
+        create.offered["--role"] = list(Role)
         create.add_argument("--name", default="", metavar="NAME", help="the person's name")
         create.add_argument("--password-file", metavar="FILE", help="read its password from FILE, - for stdin")
         create.add_argument("--token", action="store_true", help="print a one-time sign-in token")
@@ -207,6 +209,10 @@ def main(line: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if line is None else line
     if len(words) == 2 and words[0] in (opening.WORKER, opening.RELAY):
         asked = argparse.Namespace(run=_worker, as_json=False, role=words[0], descriptor=int(words[1]))
+    elif words and words[0] == COMPLETE:
+        for word, sentence in Grammar().parser.candidates(words[1:]):
+            say.answer(f"{word}\t{sentence}")
+        return 0
     else:
         asked = Grammar().read(words)
     try:

@@ -35,6 +35,11 @@ def complete(call: Call, words: list[str]) -> int:
     """Answer a completion script: the words of the line after ``cmdop``, the last one unfinished."""
     from cmdop_cli import completions
 
+    foreign = completions.of_server(words)
+    if foreign is not None:
+        from cmdop_cli.commands import server
+
+        return server.complete(call, foreign)
     try:
         found = completions.candidates(words or [""], call)
     except Exception:  # whatever is wrong with the local files, TAB only finds nothing

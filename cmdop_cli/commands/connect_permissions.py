@@ -1,5 +1,6 @@
 """``cmdop connect permissions …``: the gate of this machine, moved by a person at it and by nobody else (D-25)."""
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,9 +21,10 @@ DECISIONS = (
     Column("at", kind="time"),
     Column("verdict"),
     Column("actor.label", "for", "aside"),
-    Column("request"),
-    Column("reason"),
+    Column("request", show=lambda request: _bare(str(request))),
+    Column("reason", show=lambda reason: _bare(str(reason))),
 )
+_BARE = re.compile(rf"^{GateOperation.EXECUTE_COMMAND}\((.*)\)$|{GateOperation.EXECUTE_COMMAND} ", re.DOTALL)
 OPERATION = typer.Argument(help=f"{', '.join(GateOperation)}; or both in one, as in 'read_file(~/notes/*)'")
 MATCH = typer.Argument(help="the command's words (* is one, ** the rest) or the file's path; without: everything")
 CWD = typer.Option("--cwd", metavar="PATH", help="where the command may run; without: the home folder")
@@ -237,6 +239,11 @@ def audit(
         if verdict in (None, each["verdict"])
     ]
     return Listing("gate_decision", items[-lines:], DECISIONS, identifier="request", empty="the gate was not asked yet")
+
+
+def _bare(text: str) -> str:
+    """Return a request or reason without the operation that most are: a terminal has room for what was asked."""
+    return _BARE.sub(lambda found: found[1] or "", text)
 
 
 def _decisions(lines: list[str]) -> "list[dict[str, Any]]":

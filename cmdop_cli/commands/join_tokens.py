@@ -25,7 +25,7 @@ COLUMNS = (
     Column("state"),
     Column("expires_at", "expires", "ends"),
     Column("created_by.label", "made by"),
-    Column("machine_id", "machine", "id"),
+    Column("machine_id", "machine", "aside"),
 )
 
 

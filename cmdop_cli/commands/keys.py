@@ -41,7 +41,7 @@ COLUMNS: tuple[Column, ...] = (
     _CREATED,
     Column("last_used_at", "used", "ago"),
     Column("expires_at", "expires", "ends"),
-    Column("scopes", show=_short),
+    Column("scopes", kind="aside", show=_short),
 )
 STATES = (*KeyState, "all")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     Column("name"),
-    Column("hostname"),
+    Column("hostname", kind="aside"),  # the name is what is typed, and fits as long as anything does
     Column("state"),
     Column("tags"),
     Column("session.operator.label", "session"),
@@ -83,13 +83,20 @@ def list_machines(
     return Listing(
         "machine",
         page.items,
-        columns=COLUMNS,
+        columns=_shown(page.items),
+        piped=COLUMNS,
         identifier="name",
         empty=f"no such machines in {call.resolution.why}"
         if online or tags
         else f"no machines in {call.resolution.why}; bring one in with: {same_workspace(call, 'cmdop connect')}",
         next=page.next,
     )
+
+
+def _shown(machines: "Sequence[Machine]") -> "Sequence[Column]":
+    """Return the columns of a table: hostnames only where one is not the name."""
+    has_others = any(each.hostname != each.name for each in machines)
+    return [each for each in COLUMNS if has_others or each.name != "hostname"]
 
 
 def _everywhere(call: "Call", listed: Any, *, narrowed: bool) -> Listing:

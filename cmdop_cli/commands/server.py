@@ -43,5 +43,13 @@ def replace(call: Call, args: Sequence[str]) -> int:
     return subprocess.call(command)  # noqa: S603 - our own interpreter
 
 
+def complete(call: Call, words: Sequence[str]) -> int:
+    """Have the control plane say what the last of ``words`` may become; where it is not installed, nothing is said."""
+    try:
+        return replace(call, ["complete", *words])
+    except Failure:
+        return 0
+
+
 def _is_or_are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"

@@ -64,7 +64,7 @@ def list_sessions(
         page.items,
         columns=_SHOWN,
         piped=COLUMNS,
-        empty=f"no such sessions in {call.resolution.why}",
+        empty=f"no {'' if machine is None and not active else 'such '}sessions in {call.resolution.why}",
         next=page.next,
     )
 

@@ -1,7 +1,5 @@
 """``cmdop help TOPIC``: what holds for every command."""
 
-import textwrap
-
 from cmdop_cli import environment, help_pages
 from cmdop_cli.declare import verb
 from cmdop_cli.exit_meanings import EXIT_MEANINGS
@@ -124,6 +122,6 @@ def _filled(text: str) -> list[str]:
     """Return ``text`` in lines of 80 columns; indented paragraphs are tables and stay."""
     lines: list[str] = []
     for paragraph in text.strip("\n").split("\n\n"):
-        filled = paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, help_pages.WIDTH)
+        filled = paragraph if paragraph.startswith(" ") else help_pages.filled(paragraph, help_pages.page_width())
         lines += ["", *filled.splitlines()] if lines else filled.splitlines()
     return lines

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mappi
 from secrets import token_hex
 from typing import Any, Generic, TypeVar
 
-from cmdop_sdk.errors import AuthenticationError, LocalCode, NotFound, UnexpectedAnswer
+from cmdop_sdk.errors import AuthenticationError, LocalCode, NotFound, UnexpectedAnswer, naming_machine
 from cmdop_sdk.models import Identity, Page
 from cmdop_sdk.transport import API_BASE, Query, Transport, segment
 from cmdop_sdk.transport.answers import Reply
@@ -41,8 +41,9 @@ class WorkspacePlace:
         body: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         patience: float = 0.0,
+        machine: str = "",
     ) -> Reply[T]:
-        """Send one request below ``/workspaces/{ws}``; see ``Transport.request``."""
+        """Send one request below ``/workspaces/{ws}``; see ``Transport.request``. ``machine`` is what it is about."""
 
         async def send(ref: str) -> Reply[T]:
             path = f"{API_BASE}/workspaces/{segment(ref)}{tail}"
@@ -61,16 +62,19 @@ class WorkspacePlace:
                 "this client is in no workspace", code=LocalCode.NO_CREDENTIAL, hint="cmdop workspace use SLUG"
             )
         try:
+            try:
+                return await send(self.ref)
+            except NotFound:
+                if not self._is_hint:
+                    raise
+                here = (await self.transport.request("GET", f"{API_BASE}/me", Identity)).value.workspace
+                self._is_hint = False
+                if self.ref in (here.slug, here.id):
+                    raise
+                self.ref = here.id
             return await send(self.ref)
-        except NotFound:
-            if not self._is_hint:
-                raise
-            here = (await self.transport.request("GET", f"{API_BASE}/me", Identity)).value.workspace
-            self._is_hint = False
-            if self.ref in (here.slug, here.id):
-                raise
-            self.ref = here.id
-        return await send(self.ref)
+        except NotFound as unknown:
+            raise naming_machine(unknown, machine) from None
 
 
 class Listing(Generic[T]):

@@ -72,7 +72,7 @@ class MachinesResource:
 
     async def show(self, machine: str) -> Machine:
         """Return one machine; ``NotFound`` when the workspace has none by that name."""
-        return (await self._place.request("GET", _path(machine), Machine)).value
+        return (await self._place.request("GET", _path(machine), Machine, machine=machine)).value
 
     async def update(
         self,
@@ -85,7 +85,7 @@ class MachinesResource:
         """Change what is given; ``tags`` replace all. ``Conflict`` when a name leads to another machine (D-5)."""
         given = {"name": name, "hostname": hostname, "tags": None if tags is None else dict(tags)}
         body = {field: value for field, value in given.items() if value is not None}
-        return (await self._place.request("PATCH", _path(machine), Machine, body=body)).value
+        return (await self._place.request("PATCH", _path(machine), Machine, body=body, machine=machine)).value
 
     async def rename(self, machine: str, name: str) -> Machine:
         """Give a machine another name; its hostname stays."""
@@ -97,14 +97,16 @@ class MachinesResource:
 
     async def remove(self, machine: str) -> None:
         """Remove a machine for good: its credential and its session end at once."""
-        await self._place.request("DELETE", _path(machine), NoneType)
+        await self._place.request("DELETE", _path(machine), NoneType, machine=machine)
 
     async def move(self, machine: str, to: str) -> Machine:
         """Move a machine to another workspace (id or slug), where the caller may register machines, too.
 
         Its session ends. ``Conflict`` when its name or hostname is taken there, and it stays (D-5).
         """
-        return (await self._place.request("POST", f"{_path(machine)}/move", Machine, body={"to": to})).value
+        return (
+            await self._place.request("POST", f"{_path(machine)}/move", Machine, body={"to": to}, machine=machine)
+        ).value
 
     async def register(
         self,
@@ -155,7 +157,11 @@ class MachinesResource:
 
     async def ticket(self, machine: str, right: str) -> Ticket:
         """Make a ticket that opens one stream within 30 seconds with ``right``, such as ``session.operate``."""
-        return (await self._place.request("POST", f"{_path(machine)}/ticket", Ticket, body={"right": right})).value
+        return (
+            await self._place.request(
+                "POST", f"{_path(machine)}/ticket", Ticket, body={"right": right}, machine=machine
+            )
+        ).value
 
     async def run(
         self, machine: str, argv: Sequence[str], *, timeout: float = 30.0, stdin: bytes = b"", cwd: str = ""
@@ -176,7 +182,9 @@ class MachinesResource:
             "stdin_encoding": "base64",
         }
         try:
-            reply = await self._place.request("POST", "/commands", CommandAnswer, body=given, patience=APPROVAL)
+            reply = await self._place.request(
+                "POST", "/commands", CommandAnswer, body=given, patience=APPROVAL, machine=machine
+            )
         except InvalidRequest as refused:
             reason = refused.details.get("reason")
             if reason not in list(MachineCode):

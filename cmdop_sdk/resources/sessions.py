@@ -20,7 +20,10 @@ class SessionsResource:
         filters: Query = {"machine": machine, "active": active}
 
         async def fetch(query: Query) -> Page[Session]:
-            return (await self._place.request("GET", "/sessions", Page[Session], query={**query, **filters})).value
+            asked: Query = {**query, **filters}
+            return (
+                await self._place.request("GET", "/sessions", Page[Session], query=asked, machine=machine or "")
+            ).value
 
         return Listing(fetch)
 

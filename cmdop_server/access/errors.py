@@ -19,10 +19,14 @@ class Refused(Exception):
 
 
 class NotFound(Refused):
-    """The object does not exist for this actor; the same answer whether it exists for others (D-9)."""
+    """The object does not exist for this actor; the same answer whether it exists for others (D-9).
 
-    def __init__(self, what: str = "object") -> None:
-        super().__init__(ErrorCode.NOT_FOUND, f"no such {what}")
+    ``workspace`` is the slug of the one that was looked in, for an actor who may look there.
+    """
+
+    def __init__(self, what: str = "object", *, workspace: str = "") -> None:
+        where = {"workspace": workspace} if workspace else {}
+        super().__init__(ErrorCode.NOT_FOUND, f"no such {what}", kind=what, **where)
 
 
 class Forbidden(Refused):

@@ -150,7 +150,10 @@ def remedy(actor: Actor, action: Action | AccountAction) -> str:
     """Return what whoever was refused ``action`` can do about it: another key, or a word with somebody."""
     opener = None if isinstance(action, AccountAction) else scope_for(action)
     if actor.scopes is not None and opener is not None and opener not in actor.scopes:
-        return f"cmdop auth create-key --name NAME --scope {opener}"
+        # What the key may already is needed, too: the other one takes its place.
+        scopes = "".join(f" --scope {each}" for each in Scope if each in actor.scopes or each is opener)
+        shared = " --shared" if actor.kind is ActorKind.WORKSPACE_KEY else ""
+        return f"cmdop auth create-key --name NAME{shared}{scopes}"
     if actor.kind is not ActorKind.ACCOUNT and (opener is None or actor.kind is not ActorKind.PERSONAL_KEY):
         return "cmdop login"  # what no key may do, or not this kind, a person may
     who = "an owner" if action in _OWNER - _ADMIN else "an owner or admin"

@@ -170,16 +170,20 @@ def _is_free(machine: Machine, hostname: str, now: datetime) -> bool:
 def hostname_taken(machine: Machine, hostname: str, *, may_replace: bool = True) -> Conflict:
     """Return the refusal of a hostname that leads to another machine already; it says how to go on (D-5).
 
-    ``may_replace`` is false for a host that is a machine of this workspace: it goes on as that.
+    ``may_replace`` is false for a host that is a machine of this workspace: it goes on as that. Programs find in the
+    details what the hint says: whether it ``may_replace`` that machine, and a hostname as ``suggestion``.
     """
     now = timezone.now()
     is_hostname = machine.hostname_fold == names.folded(hostname)
-    another = f"cmdop connect --hostname {hostname.partition('.')[0][:60]}-2"
+    may_replace = may_replace and _is_free(machine, hostname, now)
+    suggestion = f"{hostname.partition('.')[0][:60]}-2"
     return Conflict(
         f"another machine has the hostname {hostname}" if is_hostname else f"another machine is called {hostname}",
         code=ErrorCode.HOSTNAME_TAKEN,
-        hint="cmdop connect --replace" if may_replace and _is_free(machine, hostname, now) else another,
+        hint="cmdop connect --replace" if may_replace else f"cmdop connect --hostname {suggestion}",
         hostname=hostname,
+        may_replace=may_replace,
+        suggestion=suggestion,
         machine_id=machine.public_id,
         state=str(state_of(machine, now)),
     )

@@ -73,7 +73,7 @@ def seen_machine(actor: Actor, ref: str, machine_ref: str, action: Action) -> tu
     seen = workspace_for(actor, ref, action)
     machine = _one(seen.workspace.pk, machine_ref)
     if machine is None:
-        raise NotFound("machine")
+        raise NotFound("machine", workspace=seen.workspace.slug)
     machine.workspace = seen.workspace
     return seen, machine
 

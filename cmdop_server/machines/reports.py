@@ -69,6 +69,12 @@ def parse_gate_event(body: Mapping[str, Any]) -> GateEvent:
     )
 
 
+def untold_of(body: Mapping[str, Any]) -> int | None:
+    """Return how many decisions a machine could not tell of, ``None`` when it tells of one."""
+    count = body.get("untold")
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= _LARGEST else None
+
+
 def _mode(value: object) -> GateMode | None:
     return GateMode(value) if isinstance(value, str) and value in list(GateMode) else None
 

@@ -22,7 +22,7 @@ from cmdop_server.machines.joining import Host, Registered, Seeds, hostname_take
 from cmdop_server.machines.models import Machine
 from cmdop_server.machines.moving import move_machine
 from cmdop_server.machines.queries import actor_of, named
-from cmdop_server.machines.reports import gate_mode_of, parse_gate_event, parse_report, plain
+from cmdop_server.machines.reports import gate_mode_of, parse_gate_event, parse_report, plain, untold_of
 from cmdop_server.workspaces.changes import Change, changing
 from cmdop_wire.vocab import Action, EventResult
 
@@ -37,6 +37,7 @@ __all__ = [
     "move_machine",
     "record_duplicate",
     "record_gate_event",
+    "record_untold",
     "register",
     "remove_machine",
     "revoke_join_token",
@@ -141,6 +142,9 @@ def record_gate_event(
     ``workspace_id`` is where its link was when it said so at ``heard_at``, by default where it is now. What it said on
     that link after it had left belongs into no log, and a machine that is gone tells nothing more.
     """
+    if (count := untold_of(body)) is not None:
+        record_untold(machine_id, count, workspace_id, heard_at)
+        return
     event, machine = parse_gate_event(body), _known(machine_id)
     if machine is None or _had_left(machine, workspace_id, heard_at):
         return
@@ -153,6 +157,21 @@ def record_gate_event(
     name = "gate.allowed" if event.result is EventResult.OK else "gate.denied"
     with transaction.atomic():
         _tell(machine, name, changes, result=event.result, reason=event.reason, workspace_id=workspace_id)
+
+
+def record_untold(
+    machine_id: str, count: int, workspace_id: str | None = None, heard_at: datetime | None = None
+) -> None:
+    """Write how many decisions of a machine's gate the log lacks; the machine's own log has them."""
+    machine = _known(machine_id)
+    if machine is None or _had_left(machine, workspace_id, heard_at):
+        return
+    why = "more than could be told; on the machine: cmdop connect permissions audit"
+    with transaction.atomic():
+        _tell(
+            machine, "gate.untold", {"count": count},
+            result=EventResult.FAILED, reason=why, workspace_id=workspace_id,
+        )  # fmt: skip
 
 
 def record_duplicate(machine_id: str) -> None:
@@ -197,7 +216,7 @@ def _known(machine_id: str) -> Machine | None:
 def _locked(change: Change, machine_ref: str) -> Machine:
     machine = named(change.workspace.pk, machine_ref).first()
     if machine is None:
-        raise NotFound("machine")
+        raise NotFound("machine", workspace=change.workspace.slug)
     machine.workspace = change.workspace
     return machine
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn, TextIO
 from cmdop_server.management import documents
 from cmdop_wire.vocab import Exit
 
-WIDTH = 80
+WIDTH, NARROWEST = 80, 40  # cells of a page at most, and at least
 _NO_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _NO_OPTION = re.compile(r"unrecognized arguments: (-[^\s=]+)")
 _COMPLAINTS = (
@@ -40,26 +40,27 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--help", "-h", action="help", help="print help")
         self.examples = examples
         self.more = more
+        self.offered: dict[str, Sequence[str]] = {}  # values of options that take others, too
 
     def format_help(self) -> str:
         """Return the page: usage, sentence, commands or arguments, options, examples."""
         own = [each for each in self._actions if each.help is not argparse.SUPPRESS]
         options = [each for each in own if each.option_strings]
         words = [each for each in own if not each.option_strings]
-        nested = next((each for each in words if isinstance(each, argparse._SubParsersAction)), None)
+        nested = self._nested()
         if nested is not None:
-            body = _section("Commands", [(each.dest, each.help or "") for each in nested._choices_actions])
+            body = section("Commands", [(each.dest, each.help or "") for each in nested._choices_actions])
             closing = f"Help on a command: {self.prog} COMMAND --help"
         else:
-            body = _section("Arguments", [(str(each.metavar), each.help or "") for each in words])
+            body = section("Arguments", [(str(each.metavar), each.help or "") for each in words])
             closing = ""
         shown = [each for each in options if "--help" not in each.option_strings] or options
         parts = [
             f"Usage: {self.format_usage()}",
-            textwrap.fill(self.description or "", WIDTH),
+            _filled(self.description or "", _page_width()),
             body,
-            "" if nested is not None else _section("Options", [(_term(each), each.help or "") for each in shown]),
-            _section("Examples", [(line, "") for line in self.examples]),
+            "" if nested is not None else section("Options", [(_term(each), each.help or "") for each in shown]),
+            section("Examples", [(line, "") for line in self.examples]),
             self.more,
             closing,
         ]
@@ -72,6 +73,35 @@ class Parser(argparse.ArgumentParser):
         needed = [_term(each) for each in own if each.option_strings and each.required]
         has_options = any(each.option_strings and not each.required for each in own)
         return " ".join([self.prog, *needed, *(["[OPTIONS]"] if has_options else []), *words])
+
+    def candidates(self, words: Sequence[str]) -> list[tuple[str, str]]:
+        """Return what the last of ``words`` may become, each with its sentence: commands, options, or their values."""
+        *before, last = words or [""]
+        awaiting: argparse.Action | None = None  # the option whose value the last word is
+        for place, word in enumerate(before):
+            awaiting = None if awaiting is not None else self._option_string_actions.get(word)
+            if awaiting is not None and awaiting.nargs == 0:
+                awaiting = None
+            nested = self._nested()
+            if nested is not None and word in nested.choices:
+                below = nested.choices[word]
+                return below.candidates(words[place + 1 :]) if isinstance(below, Parser) else []
+        nested = self._nested()
+        if awaiting is not None:
+            values = self.offered.get(awaiting.option_strings[0]) or awaiting.choices or ()
+            found = [(str(each), "") for each in values]
+        elif last.startswith("-"):
+            found = [
+                (each.option_strings[0], each.help or "")
+                for each in self._actions
+                if each.option_strings and each.help != argparse.SUPPRESS
+            ]
+        else:
+            found = [] if nested is None else [(each.dest, each.help or "") for each in nested._choices_actions]
+        return [(word, text) for word, text in found if word.startswith(last)]
+
+    def _nested(self) -> "argparse._SubParsersAction[argparse.ArgumentParser] | None":
+        return next((each for each in self._actions if isinstance(each, argparse._SubParsersAction)), None)
 
     def error(self, message: str) -> NoReturn:
         """End with status 2: what is wrong, how it is written, and where help is."""
@@ -103,6 +133,14 @@ def folded(line: str, stream: TextIO) -> str:
     return textwrap.fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
+def _filled(text: str, columns: int) -> str:
+    return textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False)
+
+
+def _page_width() -> int:
+    return max(NARROWEST, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
 def _term(option: argparse.Action) -> str:
     name = option.option_strings[0]
     if option.nargs == 0:
@@ -111,14 +149,14 @@ def _term(option: argparse.Action) -> str:
     return f"{name} {value}"
 
 
-def _section(title: str, terms: Sequence[tuple[str, str]]) -> str:
+def section(title: str, terms: Sequence[tuple[str, str]]) -> str:
     """Return ``terms`` with their explanations in two columns under ``title``; nothing for no terms."""
     if not terms:
         return ""
     size = min(max(len(term) for term, _ in terms), _TERM)
-    lines = [f"{title}:"]
+    lines = _filled(f"{title}:", _page_width()).splitlines()
     for term, text in terms:
-        body = textwrap.wrap(text, WIDTH - size - 4) if text else []
+        body = _filled(text, _page_width() - size - 4).splitlines() if text else []
         first = f"  {term:<{size}}  {body.pop(0)}" if body and len(term) <= size else f"  {term}"
         lines += [first.rstrip(), *(" " * (size + 4) + line for line in body)]
     return "\n".join(lines)

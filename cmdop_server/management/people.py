@@ -12,7 +12,6 @@ from cmdop_server.limits import PASSWORD_BYTES
 from cmdop_server.management import opening
 from cmdop_server.management.say import answer, answer_json, note
 from cmdop_server.refusal import Refusal
-from cmdop_wire.vocab import ErrorCode
 
 TOKEN_SECONDS = 600
 
@@ -88,6 +87,7 @@ def create_user(
     from cmdop_server.accounts.queries import account_by_email  # noqa: PLC0415
     from cmdop_server.accounts.services import create_account  # noqa: PLC0415
     from cmdop_server.credentials.sign_ins import make_sign_in_token  # noqa: PLC0415
+    from cmdop_server.workspaces.fields import checked_role  # noqa: PLC0415
     from cmdop_server.workspaces.members import add_member  # noqa: PLC0415
 
     actor = operator()
@@ -99,21 +99,25 @@ def create_user(
         elif workspace is None and not with_token:
             hint = f"cmdop server user create {account.email} --token"
             raise Conflict(f"{account.email} has an account already", hint=hint)
+        joined: dict[str, str] | None = None
+        is_again = False
         try:
-            membership = add_member(actor, workspace, account, role or "member") if workspace is not None else None
+            if workspace is not None:
+                made = add_member(actor, workspace, account, role or "member")
+                joined = {"id": made.workspace.public_id, "slug": made.workspace.slug, "role": str(made.role)}
         except NotFound as unknown:
             raise Refused(unknown.code, f"there is no workspace {workspace}", hint="cmdop workspace list") from None
-        except Conflict as known:
-            if with_token and known.code == ErrorCode.CONFLICT:  # already a member: the token is what is left to want
-                known.hint = f"cmdop server user create {account.email} --token"
-            raise
+        except Conflict as already:
+            # Again is no failure, so that a script may be run twice; another role than was asked for is one.
+            held = already.details.get("role")
+            if held is None or (role is not None and held != checked_role(role)):
+                raise
+            joined, is_again = {**already.details["workspace"], "role": held}, True
         token = make_sign_in_token(account.public_id) if with_token else None
-    joined = (
-        {"id": membership.workspace.public_id, "slug": membership.workspace.slug, "role": str(membership.role)}
-        if membership is not None
-        else None
-    )
-    _print_account(config, "server-user", account, created=created, token=token, as_json=as_json, workspace=joined)
+    _print_account(
+        config, "server-user", account, created=created, token=token, as_json=as_json, workspace=joined,
+        since="already" if is_again else "now",
+    )  # fmt: skip
     return 0
 
 
@@ -126,6 +130,7 @@ def _print_account(
     token: str | None,
     as_json: bool,
     workspace: dict[str, str] | None = None,
+    since: str = "now",
 ) -> None:
     """Print what happened; the token is the answer, prose goes to stderr, so that it can be piped to a file."""
     from django.conf import settings  # noqa: PLC0415 - needs Django
@@ -154,7 +159,7 @@ def _print_account(
         return
     note(f"account {account.email} {'created' if created else 'exists already'}")
     if workspace is not None:
-        note(f"{workspace['role']} of {workspace['slug']} now")
+        note(f"{workspace['role']} of {workspace['slug']} {since}")
     if token is not None:
         # Only where the token appears below it: not above an empty line when it goes into a pipe.
         if sys.stdout.isatty():

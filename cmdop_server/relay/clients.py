@@ -90,7 +90,11 @@ class Client:
         stream_id, opening = make_id("session"), {name: body[name] for name in _TOLD if name in body}
         before = self.hub.cuts
         if kind == "observe":
-            self._observe(await let_in(self.hub, self.caller, named, action), action)
+            admitted = await let_in(self.hub, self.caller, named, action)
+            watched = self._session_on(admitted)
+            if watched is None:
+                raise await self._nothing_to_watch(admitted)
+            self._observe(watched, action)
             return
         if kind == "session":
             admitted = await let_in(self.hub, self.caller, named, action)
@@ -193,11 +197,21 @@ class Client:
         )
         self._watch_clock(stream.operator)
 
-    def _observe(self, admitted: Admitted, action: Action) -> None:
+    def _session_on(self, admitted: Admitted) -> Stream | None:
         stream = self.hub.leases.get(admitted.machine_id)
-        if stream is None or not stream.is_opened:
+        return stream if stream is not None and stream.is_opened else None
+
+    async def _nothing_to_watch(self, admitted: Admitted) -> Refused:
+        """Return the refusal to watch a machine without a session; to begin one is a fix for whoever may."""
+        actor, fix = self.caller.actor, ""
+        if await ask(authority.may_still, actor, admitted.machine_id, Action.SESSION_OPERATE):
             fix = shlex.join(["cmdop", "connect", "to", admitted.hostname])
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no active session on {admitted.hostname}", hint=fix)
+        elif await ask(authority.may_still, actor, admitted.machine_id, Action.SESSION_LIST):
+            fix = "cmdop connect sessions"
+        sentence = f"there is no active session on {admitted.hostname}"
+        return Refused(ErrorCode.NOT_FOUND, sentence, hint=fix, kind="session")
+
+    def _observe(self, stream: Stream, action: Action) -> None:
         if len(stream.observers) >= LIMITS.observers:
             raise Refused(ErrorCode.LIMIT_REACHED, "this session has as many observers as it may have")
         taken = (each.holder.actor for each in stream.observers)

@@ -8,6 +8,9 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import DataError
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST = 10_000  # entries; beyond that the oldest are given up, with a word in the log
-OF_ONE_MACHINE = 200  # entries that one machine may have made wait by talking; more of it is given up
+OF_ONE_MACHINE = 200  # entries that one machine may have made wait by talking; more of it is counted, and no more
 # What a machine may tell of how a command or transfer ended, as in EXIT; anything else of it is not written down.
 _RESULT: dict[str, type | tuple[type, ...]] = {
     "status": int,
@@ -45,6 +48,14 @@ BATCH = 200  # entries between two looks at who is there: their heartbeats must 
 RETRY = 2.0
 
 
+@dataclass(slots=True)
+class Untold:
+    """How many decisions of a machine's gate were heard and are not written down one by one, and since when."""
+
+    since: datetime
+    count: int = 0
+
+
 class Records:
     """The queue and the one task that writes it."""
 
@@ -52,6 +63,7 @@ class Records:
         self._beats: dict[str, dict[str, Any]] = {}
         self._writes: deque[tuple[Callable[[], None], str]] = deque()
         self._waiting: Counter[str] = Counter()  # how much of what machines tell at will is queued, by machine id
+        self._untold: dict[Machine, Untold] = {}
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()  # so that ``flush`` also waits for what somebody else is writing
 
@@ -74,11 +86,15 @@ class Records:
 
     def seeded(self, machine_id: str) -> None:
         """Note that a machine has taken the workspace's defaults."""
-        self._told(machine_id, lambda: machines.seeded(machine_id))
+        if self._waiting[machine_id] < OF_ONE_MACHINE:  # else it says so again on its next link
+            self._told(machine_id, lambda: machines.seeded(machine_id))
 
     def gate_event(self, machine: "Machine", body: dict[str, Any]) -> None:
-        """Note what a machine's gate decided."""
+        """Note what a machine's gate decided; beyond what may wait, how many decisions that were."""
         heard_at = timezone.now()  # it is written a moment later, and the machine may have moved meanwhile
+        if self._waiting[machine.id] >= OF_ONE_MACHINE:
+            self._untold.setdefault(machine, Untold(heard_at)).count += 1
+            return
         self._told(
             machine.id,
             lambda: machines.record_gate_event(machine.id, body, workspace_id=machine.workspace_id, heard_at=heard_at),
@@ -116,11 +132,8 @@ class Records:
 
     def _told(self, machine_id: str, write: Callable[[], None]) -> None:
         """Queue what a machine says of its own accord; one that never stops must not push out what others did."""
-        if self._waiting[machine_id] < OF_ONE_MACHINE:
-            self._waiting[machine_id] += 1
-            self._later(write, machine_id)
-        else:
-            log.error("a machine tells more than can be written; some of it is given up")
+        self._waiting[machine_id] += 1
+        self._later(write, machine_id)
 
     def _later(self, write: Callable[[], None], machine_id: str = "") -> None:
         if len(self._writes) >= LONGEST:
@@ -169,21 +182,36 @@ class Records:
                 await ask(machines.seen, beats)
         for _ in range(most):
             if not self._writes:
-                return
+                break
             write, machine_id = self._writes.popleft()
-            try:
-                await ask(write)
-            except Exception as failure:
-                if _is_hopeless(failure):
-                    log.exception("the relay cannot write a record")
-                    self._taken(machine_id)
-                    continue
-                log.exception("the relay could not write a record; trying again")
+            if not await self._is_written(write):
                 self._writes.appendleft((write, machine_id))
-                await asyncio.sleep(RETRY)
-                self._wake.set()
                 return
             self._taken(machine_id)
+        for machine, untold in list(self._untold.items()):
+            if machine.id in self._waiting:
+                continue  # it follows what was told before it
+            count = untold.count
+            record = partial(machines.record_untold, machine.id, count, machine.workspace_id, untold.since)
+            if not await self._is_written(record):
+                return
+            untold.count -= count
+            if not untold.count:
+                del self._untold[machine]
+
+    async def _is_written(self, write: Callable[[], None]) -> bool:
+        """Write one entry; tell whether that is done with, which it also is when it never can be."""
+        try:
+            await ask(write)
+        except Exception as failure:
+            if _is_hopeless(failure):
+                log.exception("the relay cannot write a record")
+                return True
+            log.exception("the relay could not write a record; trying again")
+            await asyncio.sleep(RETRY)
+            self._wake.set()
+            return False
+        return True
 
 
 def _is_hopeless(failure: Exception) -> bool:

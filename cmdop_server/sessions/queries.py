@@ -57,7 +57,7 @@ def _machine_id(seen: Seen, machine_ref: str) -> str:
         return machine.public_id
     gone = is_id(machine_ref, "machine") and _rows(seen).filter(machine_id_then=machine_ref).exists()
     if not gone:
-        raise NotFound("machine")
+        raise NotFound("machine", workspace=seen.workspace.slug)
     return machine_ref
 
 

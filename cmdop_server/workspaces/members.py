@@ -21,10 +21,16 @@ def add_member(actor: Actor, ref: str, account: Account, role: str) -> Membershi
     with changing(actor, ref, Action.MEMBER_INVITE) as change:
         _check_grant(change, wanted, account.public_id)
         members = change.workspace.memberships
-        if members.filter(account=account).exists():
+        already = members.filter(account=account).first()
+        if already is not None:
+            slug = change.workspace.slug
             raise Conflict(
-                f"{account.email} is a member already",
-                hint=f"cmdop workspace set-role {quote(account.email)} {wanted} --workspace {change.workspace.slug}",
+                f"{account.email} is {already.role} of {slug} already",
+                hint=""
+                if already.role == wanted
+                else f"cmdop workspace set-role {quote(account.email)} {wanted} --workspace {slug}",
+                role=str(already.role),
+                workspace={"id": change.workspace.public_id, "slug": slug},
             )
         limit = LIMITS[Plan(change.workspace.plan)].members
         if limit is not None and members.count() >= limit:
@@ -121,11 +127,15 @@ def _keep_an_owner(change: Change, leaving: Membership, personal_reason: str) ->
     others = workspace.memberships.exclude(pk=leaving.pk)
     if others.filter(role=Role.OWNER).exists():
         return
-    heir = others.select_related("account").order_by("role", "pk").first()  # an admin, if there is one
+    # Who is proposed has a say already: an admin, if there is one, and never a guest.
+    heirs = others.select_related("account").filter(role__in=(Role.ADMIN, Role.MEMBER))
+    heir = heirs.order_by("role", "pk").first()
     raise Conflict(
         "a workspace keeps at least one owner",
         code=ErrorCode.LAST_OWNER,
-        hint=f"cmdop workspace set-role {quote(heir.account.email)} owner --workspace {workspace.slug}" if heir else "",
+        hint=f"cmdop workspace set-role {quote(heir.account.email)} owner --workspace {workspace.slug}"
+        if heir
+        else f"cmdop workspace members --workspace {workspace.slug}",
     )
 
 

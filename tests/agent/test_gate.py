@@ -158,6 +158,20 @@ def test_the_floor_holds_whatever_the_folder_is_called(own: str) -> None:
     assert decide(Request(GateOperation.READ_FILE, path="/home/ann/cm"), GateMode.BYPASS, [], own).verdict is ALLOW
 
 
+def test_the_floor_holds_for_a_folder_that_is_reached_by_another_name(tmp_path: Path) -> None:
+    """As under a bind mount: two names, one folder."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    (own / "agent").mkdir(parents=True)
+    (own / "agent" / "machine.json").write_text("{}")
+    other.symlink_to(own)
+    for path in (own, own / "new", own / "agent", own / "agent" / "new" / "newer", own / "agent" / "machine.json"):
+        for operation in (GateOperation.READ_FILE, GateOperation.WRITE_FILE):
+            request = Request(operation, path=str(path), home=str(tmp_path))
+            assert decide(request, GateMode.BYPASS, [], str(other)).verdict is DENY, path
+    beside = Request(GateOperation.READ_FILE, path=str(tmp_path / "beside"), home=str(tmp_path))
+    assert decide(beside, GateMode.BYPASS, [], str(other)).verdict is ALLOW
+
+
 BEHIND = [
     ["env", "touch", "x"],
     ["env", "-i", "A=1", "touch", "x"],

@@ -51,7 +51,16 @@ def candidates(cmdop: Cmdop, *words: str) -> list[str]:
         (["workspace", "nosuch", ""], []),
         (["nosuch", ""], []),
         (["workspace", "use", "--", "b"], []),
-        (["server", "st"], []),
+        (["server", "st"], ["start"]),
+        (["server", ""], ["start", "bootstrap", "user", "check", "migrate", "backup", "restored", "purge"]),
+        (["-w", "server", "server", "user", ""], ["create"]),
+        (["server", "user", "create", "--r"], ["--role"]),
+        (["server", "user", "create", "a@b.example", "--role", ""], ["owner", "admin", "member", "guest"]),
+        (["server", "start", "--tls", ""], ["self-signed"]),
+        (["server", "start", "--port", ""], []),
+        (["server", "start", "--host", "start", "--po"], ["--port"]),
+        (["server", "nosuch", ""], []),
+        (["server", "backup", ""], []),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -153,6 +162,7 @@ def in_bash(environ: dict[str, str], line: str) -> list[str]:
         ("cmdop --workspace=b", ["beta"]),
         ("cmdop --workspace=", WORKSPACES),
         ("cmdop workspace current --wh", ["--why"]),
+        ("cmdop server ch", ["check"]),
     ],
 )
 def test_bash(isolated: dict[str, str], line: str, expected: list[str]) -> None:
@@ -168,6 +178,7 @@ def test_fish(isolated: dict[str, str]) -> None:
         ("cmdop workspace use ", sorted(WORKSPACES)),
         ("cmdop workspace use b", ["beta"]),
         ("cmdop --workspace=b", ["--workspace=beta"]),
+        ("cmdop server mi", ["migrate"]),
     ):
         script = f"cmdop completion fish | source; complete -C {shlex.quote(line)}"
         done = subprocess.run(
@@ -200,6 +211,7 @@ def test_zsh(isolated: dict[str, str], terminal: Callable[..., Terminal]) -> Non
         ("cmdop works\t", "cmdop workspace"),
         ("cmdop workspace use b\t", "cmdop workspace use beta"),
         ("cmdop --workspace=b\t", "cmdop --workspace=beta"),
+        ("cmdop server mi\t", "cmdop server migrate"),
     ):
         shell.type(typed)
         shell.until(f"ready> {completed}")

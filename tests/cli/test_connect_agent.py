@@ -23,7 +23,7 @@ from tests.agent.test_control import OTHER_CALLER
 from tests.cli.signed import plant
 from tests.fleet import unique
 from tests.processes import REPOSITORY
-from tests.terminal import COMMAND, Cmdop, Ran, Terminal
+from tests.terminal import COMMAND, Cmdop, Ran, Terminal, eventually
 from tests.world import World
 
 Json = dict[str, Any]
@@ -177,7 +177,18 @@ def test_a_copied_disk_becomes_a_machine_of_its_own_and_the_first_stays(owner: C
     assert ran.code == 6
     assert f"error: {hostname} is online already with this credential: this disk is a copy, or has one\n" in ran.err
     (fix,) = re.findall("^fix: cmdop (.*)$", ran.err, re.MULTILINE)
+    # Under a supervisor it stays, and waits for the other one to go: a program reads why, a person what to do.
+    with copy.start("connect", "daemon") as waits:
+        shown = eventually(
+            lambda: copy("connect", "status", "--json"), lambda ran: ran.code == 0 and ran.json["link"]["problem"]
+        )
+        link = shown.json["link"]
+        assert (link["up"], link["problem_code"]) == (False, "duplicate_credential")
+        assert f"cmdop connect stop && cmdop {fix}\n" in copy("connect", "status").ok().err
+        copy("connect", "stop").ok()
+        waits.communicate(timeout=20)
     told = copy(*fix.split(), "--yes", "--json").ok().json
+    assert told["link"]["problem_code"] is None
     assert (told["machine"]["hostname"], told["link"]["up"]) == (f"{hostname}-2", True)
     first = owner("connect", "status", "--json").ok().json
     assert (first["machine"]["hostname"], first["link"]["up"]) == (hostname, True)
@@ -440,6 +451,58 @@ def test_approvals_are_answered_at_another_terminal(owner: Cmdop, world: World, 
     desk.type("\x03")
     assert desk.end() in (0, 130)
     assert refused(world, owner, hostname, "echo", "hi") == "approval_unavailable"
+
+
+@pytest.mark.slow
+def test_what_the_gate_decides_without_a_link_is_told_as_a_number(
+    owner: Cmdop, world: World, here: Callable[..., Terminal]
+) -> None:
+    """A request that waits for a person when the link goes is withdrawn: the machine's log has it, ours its number."""
+    hostname = unique("desk")
+    up(owner, world, hostname)
+    owner("connect", "permissions", "ask", "execute_command", "echo **").ok()
+    desk = here("connect", "approvals")
+    desk.until("waiting for requests")
+    asking = exec_(world, owner, hostname, "echo", "hi")
+    desk.until("allow it? [y/N]")
+    owner("workspace", "switch", world.acme.slug).ok()  # the agent dials anew
+
+    def untold() -> Ran:
+        return owner("audit", "list", "--action", "gate.untold", "--json", "--workspace", world.acme.slug).ok()
+
+    (event,) = eventually(untold, lambda ran: ran.json["items"]).json["items"]
+    assert (event["target"]["label"], event["changes"], event["result"]) == (hostname, {"count": 1}, "failed")
+    (decided,) = owner("connect", "permissions", "audit", "--json").ok().json["items"]
+    assert (decided["verdict"], decided["reason"]) == ("deny", "the caller went away before anybody answered")
+    assert "1 decision of the gate was made without a link" in owner("connect", "logs").ok().out
+    asking.communicate(timeout=60)
+    desk.type("\x03")
+    assert desk.end() in (0, 130)
+
+
+@pytest.mark.slow
+def test_the_floor_knows_its_own_files_by_whatever_name(owner: Cmdop, world: World) -> None:
+    """A hard link, and a home that is reached through a link: what is opened counts, not what it is called."""
+    hostname, real = unique("linked"), Path(owner.environ["HOME"])
+    by_link = real.parent / "by-link"
+    by_link.symlink_to(real)
+    owner = owner.with_(HOME=str(by_link), CMDOP_CONFIG_DIR=str(real / "own"))
+    plant(owner, world, "owner", world.acme.slug, reach="all")
+    up(owner, world, hostname)
+    owner("connect", "permissions", "mode", "bypass", "--yes").ok()
+    (real / "innocent").hardlink_to(real / "own" / "agent" / "machine.json")
+    (real / "free").write_text("free")
+    key = world.key("member", "files:read", "files:write")["text"]
+    far = owner.with_(CMDOP_API_KEY=key, CMDOP_SERVER_URL=world.server.url, CMDOP_CONFIG_DIR=str(real / "far"))
+    assert far("connect", "get", f"{hostname}:free", "-").ok().out == "free"
+    before = (real / "own" / "agent" / "machine.json").read_bytes()
+    for name in ("innocent", f"{real}/innocent", "own/agent/machine.json", f"{real}/own/state.json"):
+        for line in (("get", f"{hostname}:{name}", "here"), ("put", "-", f"{hostname}:{name}")):
+            ran = far("connect", *line, "--json", stdin="no")
+            assert (ran.out, ran.error["code"]) == ("", "gate_denied"), ran
+            assert "these are the files of cmdop itself" in ran.error["message"]
+    assert (real / "own" / "agent" / "machine.json").read_bytes() == before
+    far("connect", "put", "-", f"{hostname}:free", stdin="more").ok()
 
 
 @pytest.mark.slow
@@ -722,7 +785,9 @@ def test_decisions_are_listed_here_and_in_the_workspace_s_log(owner: Cmdop, worl
     assert terminal.end() == 0
     heading, *rows = terminal.written.decode().replace("\r", "").splitlines()
     assert max(map(len, (heading, *rows))) <= 80
-    assert 80 - heading.index("REQUEST") >= 40  # half of it for what was asked, and why it was decided so
+    places = heading.index("REQUEST"), heading.index("REASON")  # whole, at the cost of who asked
+    assert [row[places[0] : places[1]].strip() for row in rows] == ["true", "uname -a"]
+    assert rows[1][places[1] :] == "rule: deny uname **"  # the operation is most rows', and said in none
 
 
 @pytest.mark.parametrize("accepted", [False, True])

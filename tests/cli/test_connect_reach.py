@@ -249,8 +249,11 @@ def test_only_who_may_operate_is_told_to_begin_a_session(member: Cmdop, cmdop: C
     plant(cmdop, fleet.world, "guest")
     ran = cmdop("connect", "observe", "web-1")
     assert ran.code == Exit.NOT_FOUND
-    assert "\nfix: cmdop connect list\n" in ran.err
-    cmdop("connect", "list").ok()  # which a guest may
+    assert "\nfix: cmdop connect sessions\n" in ran.err
+    cmdop("connect", "sessions").ok()  # which a guest may
+    watcher = fleet.world.key("member", "sessions:observe")["text"]
+    ran = member.with_(CMDOP_API_KEY=watcher)("connect", "observe", "web-1")
+    assert (ran.code, "fix:" in ran.err) == (Exit.NOT_FOUND, False)  # such a key may watch, and nothing else
 
 
 # -- names ---------------------------------------------------------------------------------------------------------

@@ -30,13 +30,31 @@ def test_what_owners_alone_may_do_names_owners_alone(cmdop: Cmdop, world: World)
 
 def test_a_key_without_the_scope_names_the_key_that_would_do(cmdop: Cmdop, world: World) -> None:
     there = cmdop.with_(CMDOP_SERVER_URL=world.server.url)
-    key = there.with_(CMDOP_API_KEY=world.key("owner", "machines:read", shared=True)["text"])
-    told = fix(key.here("audit", "list"))
-    made = f"auth create-key --name NAME --scope audit:read --workspace {world.acme.slug}"
-    assert told == f"cmdop --no-api-key {made}"
+    line = f"--scope machines:read --scope audit:read --workspace {world.acme.slug}"
+    for is_shared, who, makes in (
+        (True, "an owner or admin", "cmdop --no-api-key auth create-key --name NAME --shared "),
+        (False, "whose key it is", "cmdop --no-api-key auth create-key --name NAME "),
+    ):
+        key = there.with_(CMDOP_API_KEY=world.key("owner", "machines:read", shared=is_shared)["text"])
+        told = fix(key.here("audit", "list"))
+        assert told == f"{who} makes one for CMDOP_API_KEY: {makes}{line}"
     sign_in(cmdop, world, "owner")  # and acts in their own workspace
-    text = key.here(*shlex.split(told)[1:], "-q").ok().out.strip()  # pasted where the key still stands in the shell
+    text = key.here(*shlex.split(makes + line)[1:], "-q").ok().out.strip()  # pasted where the key still stands
     assert there.with_(CMDOP_API_KEY=text).here("audit", "list", "--json").ok().json["items"]
+
+
+def test_at_a_terminal_the_person_makes_the_key(cmdop: Cmdop, world: World) -> None:
+    """The line is theirs, and the key that is in force, which makes none, does not stand in its way."""
+    there = cmdop.with_(CMDOP_SERVER_URL=world.server.url)
+    key = there.with_(CMDOP_API_KEY=world.key("owner", "machines:read")["text"])
+    terminal = key.on_terminal("audit", "list", width=200)
+    assert terminal.end() == 5
+    (line,) = (line for line in terminal.text.splitlines() if line.startswith("fix: "))
+    told = line.rstrip().removeprefix("fix: ")
+    line = "cmdop --no-api-key auth create-key --name NAME --scope machines:read --scope audit:read"
+    assert told == f"{line} --workspace {world.acme.slug}"
+    sign_in(cmdop, world, "owner")
+    assert key.here(*shlex.split(told)[1:], "-q").ok().out.startswith("cmd_")
 
 
 def test_what_no_key_may_do_a_person_may(cmdop: Cmdop, world: World) -> None:

@@ -87,7 +87,7 @@ def test_tags_are_shown_as_they_are_typed(owner: Cmdop) -> None:
 
 def test_a_name_like_no_other_leads_to_the_list(owner: Cmdop) -> None:
     ran = owner.here("connect", "exec", "xyz", "--", "true")
-    assert "called xyz\n" in ran.err
+    assert "is called xyz\n" in ran.err
     assert "\nfix: cmdop connect list\n" in ran.err
 
 
@@ -96,7 +96,7 @@ def test_whoever_may_not_list_machines_is_told_the_same_as_before(cmdop: Cmdop, 
     key = world.key("owner", Scope.COMMANDS_EXECUTE)["text"]
     ran = cmdop.with_(CMDOP_API_KEY=key, CMDOP_SERVER_URL=world.server.url).here("connect", "exec", "wbe-1", "--", "a")
     assert ran.code == Exit.REMOTE
-    assert "error: no such machine called wbe-1\n" in ran.err
+    assert f"error: no machine of workspace {world.acme.slug} is called wbe-1\n" in ran.err
     assert "web-1" not in ran.err.replace("wbe-1", "")
 
 

@@ -1,6 +1,7 @@
 """Nothing runs unaudited: what was asked for is in the log before the machine hears of it, and how it ended, after."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +14,12 @@ from cmdop_agent.permissions import Permissions, PermissionsFile
 from cmdop_agent.rules import Rule, parse_rule
 from cmdop_sdk.errors import CMDOPError
 from cmdop_wire import frames
-from cmdop_wire.frames import Kind
+from cmdop_wire.frames import LINK, Kind
 from cmdop_wire.vocab import GateMode
 from tests.agents import Machine, register, run, start_agent
 from tests.processes import Server, start_again
 from tests.relay.seats import stream
-from tests.relay.test_handshakes import dial, opening
+from tests.relay.test_handshakes import AGENT, dial, opening, take
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.timeout(180)
@@ -185,3 +186,38 @@ def test_a_killed_relay_leaves_what_it_was_running_in_the_log(
     finally:
         world.close()
         agent.stop()
+
+
+def test_decisions_that_are_more_than_can_wait_are_counted(world: World, tmp_path: Path) -> None:
+    """A gate that is busy while nothing can be written: what the log lacks, it says, once, and how many those are."""
+    made = register(world, tmp_path / "busy", "web-1")
+    asked = 64
+
+    async def play() -> None:
+        async with contextlib.AsyncExitStack() as open_ones, dial(world.server, made.credential, AGENT) as link:
+            await link.send(frames.encode_json(Kind.HELLO, LINK, version=1))
+            assert (await take(link))[0] is Kind.WELCOME
+            for _ in range(asked):
+                one = await open_ones.enter_async_context(dial(world.server, world.token("member")))
+                await one.send(opening())
+            for _ in range(asked):
+                assert (await take(link))[0] is Kind.OPEN
+            world.server.backstage("tests.relay.backstage:deafen", workspace=world.acme.id)
+            for number in range(100 + 2 * asked):
+                request = str(number)
+                await link.send(
+                    frames.encode_json(Kind.EVENT, LINK, verdict="deny", operation="session", request=request)
+                )
+            await link.send(frames.encode_json(Kind.PROBE, LINK, nonce="all"))
+            while (await take(link))[1].get("nonce") != "all":
+                pass
+            world.server.backstage("tests.relay.backstage:hear_again")
+
+    try:
+        asyncio.run(play())
+    finally:
+        world.server.backstage("tests.relay.backstage:hear_again")
+    (untold,) = awaited(world, 1, "gate.untold")
+    assert (untold["target"]["label"], untold["result"]) == ("web-1", "failed")
+    assert untold["changes"]["count"] == 100 + 2 * asked - 200
+    assert world.server.log.read_text().count("cannot write a record") == 0

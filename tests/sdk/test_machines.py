@@ -64,8 +64,12 @@ def test_a_machine_s_life(world: World) -> None:
         again = await client.machines.register("web-1", credential=made.credential)
         assert (again.machine.id, again.credential != made.credential) == (machine.id, True)
         await client.machines.remove("web-1")
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound) as unknown:
             await client.machines.show(machine.id)
+        assert str(unknown.value) == f"no machine of workspace {world.acme.slug} is called {machine.id}"
+        assert unknown.value.details["machine"] == machine.id
+        with pytest.raises(NotFound, match=f"of workspace {world.acme.slug} is called web-9$"):
+            await client.sessions.list(machine="web-9").all()
 
     as_key(world, live)
 

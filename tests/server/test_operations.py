@@ -138,11 +138,17 @@ def test_user_create_makes_people_and_members_in_the_open(place: Place) -> None:
     bob = host.json(*words, "--name", "Bob")
     assert (bob["created"], bob["workspace"]) == (True, {"id": made["id"], "slug": "acme", "role": "guest"})
     assert redeem(url, bob["token"])["account"]["name"] == "Bob"
-    assert host.run(*words).returncode == 6
-    again = host.run(*words)  # whose token was not used within its ten minutes
-    assert (again.returncode, again.stdout) == (6, "")
-    fix = again.stderr.rpartition("fix: cmdop server ")[2]
-    assert host.run(*fix.split()).stdout.startswith("cmdst_")
+    again = host.json(*words)
+    assert (again["created"], again["workspace"]) == (False, bob["workspace"])
+    assert redeem(url, again["token"])["account"]["name"] == "Bob"
+    unsaid = host.run(*words[:5])  # without a role it is whatever it is
+    assert (unsaid.returncode, "guest of acme already" in unsaid.stderr) == (0, True)
+    another = host.run(*words[:5], "--role", "admin")
+    assert (another.returncode, another.stderr) == (
+        6,
+        "error: bob@example.com is guest of acme already\n"
+        "fix: cmdop workspace set-role bob@example.com admin --workspace acme\n",
+    )
     nowhere = host.run("user", "create", "carl@example.com", "--workspace", "nope")
     assert (nowhere.returncode, nowhere.stderr) == (
         3,
