@@ -9,6 +9,7 @@ from msgspec import Struct
 TIMED_OUT = 124  # as coreutils' timeout says it
 SIGNALLED = 128  # plus the signal's number, as shells say it
 LONGEST = 10.0**9  # seconds; a longer duration is nonsense, and might be no float at all
+LONGEST_NAME = 16  # characters of a signal's name, which may be one of another system's
 
 
 class Exit(Struct, frozen=True):
@@ -35,7 +36,7 @@ def exit_of(body: Mapping[str, Any]) -> Exit:
         code = SIGNALLED + _number(name)
     return Exit(
         exit_code=code,
-        signal=name if isinstance(name, str) else None,
+        signal=name if isinstance(name, str) and len(name) <= LONGEST_NAME else None,
         timed_out=timed_out,
         duration=float(duration) if isinstance(duration, int | float) and abs(duration) <= LONGEST else 0.0,
     )

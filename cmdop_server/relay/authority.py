@@ -145,11 +145,22 @@ def resumable_session(caller: Caller, session_id: str, secret: str) -> str:
 
 
 def begin_session(
-    caller: Caller, machine_id: str, session_id: str, *, resume: str, taken_over_from: str | None
+    caller: Caller,
+    machine_id: str,
+    session_id: str,
+    *,
+    resume: str,
+    opening: dict[str, Any],
+    taken_over_from: str | None,
 ) -> None:
     """Record a session before it is opened; ``session_conflict`` when the machine has an active one (D-26)."""
     session_services.open_session(
-        caller.actor, machine_id=machine_id, session_id=session_id, resume=resume, taken_over_from=taken_over_from
+        caller.actor,
+        machine_id=machine_id,
+        session_id=session_id,
+        resume=resume,
+        opening=opening,
+        taken_over_from=taken_over_from,
     )
 
 

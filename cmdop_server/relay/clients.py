@@ -153,6 +153,7 @@ class Client:
                 admitted.machine_id,
                 stream.id,
                 resume=stream.resume_secret,
+                opening=stream.opening,
                 taken_over_from=taken_over_from,
             )
 

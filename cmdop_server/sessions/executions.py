@@ -67,8 +67,13 @@ def record_end(actor: Actor, execution: Execution, outcome: Outcome) -> None:
         _append(actor, execution, ENDED[execution.kind], hostname, changes, result=result, reason=reason)
 
 
+def asked_for(opening: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an event tells of the body of OPEN: what runs, where, on which file."""
+    return {word: _sayable(opening[word]) for word in _TOLD if word in opening}
+
+
 def _told(execution: Execution) -> dict[str, Any]:
-    told = {word: _sayable(execution.opening[word]) for word in _TOLD if word in execution.opening}
+    told = asked_for(execution.opening)
     if execution.kind in _ACCESS:
         told["access"] = _ACCESS[execution.kind]
     return {**told, "stream": execution.stream_id}

@@ -1,6 +1,7 @@
 """Sessions: opened and ended by the relay, ended by people, and what else the relay tells of streams."""
 
 import hmac
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from cmdop_server.audit.services import append
 from cmdop_server.credentials.secrets import keyed_hash
 from cmdop_server.machines.queries import named
 from cmdop_server.sessions.endings import end_sessions
+from cmdop_server.sessions.executions import asked_for
 from cmdop_server.sessions.models import Session
 from cmdop_server.sessions.queries import is_own
 from cmdop_server.workspaces.changes import Change, changing
@@ -29,12 +31,19 @@ BY_THE_OPERATOR = ("closed", "exited")  # reasons for which nobody but the opera
 
 
 def open_session(
-    actor: Actor, *, machine_id: str, session_id: str, resume: str, taken_over_from: str | None = None
+    actor: Actor,
+    *,
+    machine_id: str,
+    session_id: str,
+    resume: str,
+    opening: Mapping[str, Any] | None = None,
+    taken_over_from: str | None = None,
 ) -> Session:
     """Write down that ``actor`` operates the machine from now on, with its event; without them it must not begin.
 
     ``Conflict`` with ``session_conflict`` names who has the active session. With ``taken_over_from``, that session
-    ends, which needs session.terminate_any (D-26). ``resume`` is the secret with which the stream is resumed.
+    ends, which needs session.terminate_any (D-26). ``resume`` is the secret with which the stream is resumed,
+    ``opening`` the body of OPEN: a program in the place of the shell is in the log, as a command is.
     """
     with changing(actor, actor.workspace_id or "", Action.SESSION_OPERATE) as change:
         machine = named(change.workspace.pk, machine_id).first()
@@ -64,7 +73,7 @@ def open_session(
         )
         if taken_over_from is not None:
             _record(change, "session.taken_over", session, taken_over_from=taken_over_from)
-        _record(change, "session.opened", session)
+        _record(change, "session.opened", session, **asked_for(opening or {}))
     return session
 
 

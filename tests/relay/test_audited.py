@@ -96,6 +96,14 @@ def test_a_command_is_told_when_it_starts_and_when_it_ends(world: World, machine
     assert float(ended["changes"]["duration"]) > 0
 
 
+def test_a_program_in_the_place_of_the_shell_is_told_like_a_command(world: World, machine: Machine) -> None:
+    secret = world.key("member")["text"]
+    asyncio.run(ran(world, kind="session", argv=["sh", "-c", "exit 3", secret], cols=80, rows=24))
+    opened, _ = awaited(world, 2, "session.opened", "session.ended")
+    assert opened["changes"]["argv"][:3] == ["sh", "-c", "exit 3"]
+    assert secret not in str(opened)
+
+
 def test_what_the_machine_refused_is_no_success(world: World, machine: Machine) -> None:
     async def play() -> list[str]:
         return [

@@ -101,6 +101,7 @@ def test_output_beyond_the_limit_is_read_and_left_out() -> None:
         ({"status": None, "signal": "TERM"}, 128 + signal.SIGTERM, "TERM"),
         ({"status": None, "signal": "KILL", "timed_out": True}, 124, "KILL"),
         ({"status": None, "signal": "NONSENSE"}, 128, "NONSENSE"),
+        ({"status": None, "signal": "TERM" * 1000}, 128, None),
         ({"status": 256}, 128, None),
         ({"status": True, "duration": "long", "signal": 7}, 128, None),
         ({"status": 0, "duration": 10**400}, 0, None),
