@@ -79,12 +79,15 @@ class Parser(argparse.ArgumentParser):
         *before, last = words or [""]
         awaiting: argparse.Action | None = None  # the option whose value the last word is
         for place, word in enumerate(before):
-            awaiting = None if awaiting is not None else self._option_string_actions.get(word)
+            if awaiting is not None:  # this is its value
+                awaiting = None
+                continue
+            awaiting = self._option_string_actions.get(word)
             if awaiting is not None and awaiting.nargs == 0:
                 awaiting = None
             nested = self._nested()
-            if nested is not None and word in nested.choices:
-                below = nested.choices[word]
+            if nested is not None and not word.startswith("-"):
+                below = nested.choices.get(word)
                 return below.candidates(words[place + 1 :]) if isinstance(below, Parser) else []
         nested = self._nested()
         if awaiting is not None:

@@ -106,7 +106,7 @@ def test_a_time_out_ends_everything_that_was_started(member: Cmdop) -> None:
     script = "sleep 1000 & echo $! $$; wait"
     ran = member("connect", "exec", "web-1", "--timeout", "1s", "--", "sh", "-c", script)
     assert ran.code == Exit.TIME_OUT
-    assert "time-out after 1 seconds" in ran.err
+    assert "time-out after 1 s:" in ran.err
     until_gone([int(pid) for pid in ran.out.split()])
 
 
