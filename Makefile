@@ -18,7 +18,8 @@ demo: .venv/server.stamp  ## Watch the product do its main job, on a throw-away 
 test: .venv/dev.stamp     ## Run the fast tests: no system packages needed, under two minutes.
 	@$(PYTEST) -m "not slow" --hypothesis-profile fast
 test-all: .venv/dev.stamp ## Run every test, on SQLite and on PostgreSQL; what fails is named, then tried once more, alone.
-	@$(PYTEST) -rf || $(BIN)/python -m pytest -n0 --last-failed --last-failed-no-failures none
+	@$(PYTEST) -rf; status=$$?; [ $$status -eq 1 ] || exit $$status; \
+		$(BIN)/python -m pytest -n0 --last-failed --last-failed-no-failures none
 check: .venv/dev.stamp    ## Check format, lint, types, import contracts and generated documents.
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/python -m docs.generate --check
 fmt: .venv/dev.stamp      ## Format the code and mend what lint can mend.

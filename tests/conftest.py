@@ -26,6 +26,20 @@ hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("ho
 hypothesis.settings.load_profile("house")
 
 
+def _only_in_a_child(replace: Callable[..., Any]) -> Callable[..., Any]:
+    ours = os.getpid()
+
+    def guarded(*arguments: Any) -> Any:
+        """Refuse to become another program: pytest would end there, with that one's status and nobody's failure."""
+        assert os.getpid() != ours, f"a test would become {arguments[0]!r}; run this in a process of its own"
+        return replace(*arguments)
+
+    return guarded
+
+
+os.execv, os.execve = _only_in_a_child(os.execv), _only_in_a_child(os.execve)  # type: ignore[assignment]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put every test into its tier, and all of PostgreSQL on one worker, which then starts it once."""
