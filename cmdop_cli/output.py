@@ -4,6 +4,7 @@ stdout carries data, stderr everything else. Text from servers, machines and mem
 either (D-24); JSON stays exact and is ASCII, so a terminal sees no control byte of it.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,9 @@ class Output:
             raise
         except OSError as error:
             self._let_go(self.stdout)
-            raise Failure(Code.OUTPUT, f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from error
+            reason = (error.strerror or str(error)).lower()
+            fix = "df -h ." if error.errno == errno.ENOSPC else ""
+            raise Failure(Code.OUTPUT, f"cannot write to stdout: {reason}", hint=fix) from error
 
     def _page(self, text: str) -> None:
         """Write a table or text, through the pager where there is one and the screen is too short."""

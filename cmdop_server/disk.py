@@ -5,6 +5,7 @@ Knows no Django: whatever wraps the error, the driver's own is looked for below 
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ def refusal(error: BaseException, environ: Mapping[str, str] = os.environ) -> Re
         return None
     config, _ = read(environ)
     folder = Path.home() if config is None else config.data_dir
-    return Refusal(SETTING, f"cannot write to {folder}: {reason}", f"df -h {folder}")
+    return Refusal(SETTING, f"cannot write to {folder}: {reason}", shlex.join(["df", "-h", str(folder)]))
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:

@@ -6,7 +6,7 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from cmdop_sdk.auth import Secret
-from cmdop_sdk.errors import InvalidRequest, UnexpectedAnswer, error_from_code
+from cmdop_sdk.errors import InvalidRequest, NotFound, UnexpectedAnswer, error_from_code, naming_machine
 from cmdop_sdk.machine_models import CommandAnswer, CreatedJoinToken, JoinToken, Machine, RegisteredMachine, Ticket
 from cmdop_sdk.models import Page
 from cmdop_sdk.resources.base import Listing, WorkspacePlace, new_action
@@ -214,4 +214,6 @@ def _bytes_of(text: str, encoding: str) -> bytes:
 
 
 def _path(machine: str) -> str:
+    if "/" in machine:  # no name has one, and servers take it for a part of the address, however it is written
+        raise naming_machine(NotFound("no such machine", details={"kind": "machine"}), machine)
     return f"/machines/{segment(machine)}"

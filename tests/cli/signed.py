@@ -11,6 +11,7 @@ from cmdop_cli.state import Place
 from cmdop_sdk.auth import Secret, TokenPair
 from cmdop_sdk.store import Store
 from cmdop_sdk.token_files import account_hash
+from tests.agents import register
 from tests.terminal import Cmdop
 from tests.world import World
 
@@ -20,6 +21,14 @@ def sign_in(cmdop: Cmdop, world: World, who: str, workspace: str | None = None, 
     where = ("--server", world.server.url, "--workspace", world.ref(who, workspace))
     cmdop.here("login", "--token", "-", *where, *arguments, stdin=world.one_time_token(who)).ok()
     return cmdop
+
+
+def owner_of_two_machines(cmdop: Cmdop, world: World, directory: Path) -> Cmdop:
+    """Act as the owner of acme, whose machines web-1 and db-1 are registered and have never been online."""
+    for name in ("web-1", "db-1"):
+        register(world, directory / name, name)
+    plant(cmdop, world, "owner", "acme", reach="all")
+    return cmdop.with_(CMDOP_WORKSPACE=world.acme.slug)
 
 
 def plant(cmdop: Cmdop, world: World, who: str, workspace: str | None = None, *, reach: str = "workspace") -> TokenPair:

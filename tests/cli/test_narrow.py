@@ -6,7 +6,7 @@ import pytest
 
 from cmdop_wire.vocab import Exit
 from tests.agents import register
-from tests.cli.signed import plant, sign_in
+from tests.cli.signed import owner_of_two_machines, sign_in
 from tests.terminal import Cmdop
 from tests.world import World
 
@@ -22,20 +22,15 @@ def lines(cmdop: Cmdop, *arguments: str, width: int) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_help_is_folded_at_words_for_a_narrow_terminal(cmdop: Cmdop, page: str) -> None:
-    wide, narrow = cmdop.here(*page.split()).ok().out if "server" not in page else cmdop(*page.split()).ok().out, ""
+    run = cmdop if "server" in page else cmdop.here  # which hands over to another program, in its own process
     shown = lines(cmdop, *page.split(), width=60)
     assert not [line for line in shown if len(line) > 60 and not line.startswith("  cmdop ")]
-    narrow = "\n".join(shown)
-    assert narrow.split() == wide.split()  # the same words, none of them broken
+    assert "\n".join(shown).split() == run(*page.split()).ok().out.split()  # the same words, none of them broken
 
 
 @pytest.fixture
 def owner(cmdop: Cmdop, world: World, tmp_path: Path) -> Cmdop:
-    """The owner of acme, with two machines, of which one has a name of its own."""
-    for name in ("web-1", "db-1"):
-        register(world, tmp_path / name, name)
-    plant(cmdop, world, "owner", "acme", reach="all")
-    return cmdop.with_(CMDOP_WORKSPACE=world.acme.slug)
+    return owner_of_two_machines(cmdop, world, tmp_path)
 
 
 def test_hostnames_are_listed_where_one_is_not_the_name(owner: Cmdop) -> None:

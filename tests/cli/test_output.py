@@ -337,7 +337,7 @@ def test_a_full_disk_is_an_error(isolated: dict[str, str], arguments: list[str])
     with open("/dev/full", "w") as full:
         done = subprocess.run([COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, env=isolated, check=False)
     assert done.returncode == Exit.BUG
-    assert b"cannot write to stdout" in done.stderr
+    assert done.stderr == b"error: cannot write to stdout: no space left on device\nfix: df -h .\n"
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
 

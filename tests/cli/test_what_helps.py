@@ -9,21 +9,26 @@ from cmdop_cli import unreached
 from cmdop_cli.folding import folded
 from cmdop_wire.vocab import DEFAULT_KEY_SCOPES, RESERVED_SCOPES, Exit, Scope
 from tests.agents import register
-from tests.cli.signed import plant, sign_in
+from tests.cli.signed import owner_of_two_machines, sign_in
 from tests.terminal import Cmdop
 from tests.world import World
 
 
 @pytest.fixture
 def owner(cmdop: Cmdop, world: World, tmp_path: Path) -> Cmdop:
-    """Act as the owner of acme, whose machines web-1 and db-1 are registered and have never been online."""
-    for name in ("web-1", "db-1"):
-        register(world, tmp_path / name, name)
-    plant(cmdop, world, "owner", "acme", reach="all")
-    return cmdop.with_(CMDOP_WORKSPACE=world.acme.slug)
+    return owner_of_two_machines(cmdop, world, tmp_path)
 
 
 # -- machines that are not reached ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../../me", "a/b", "/"])
+def test_what_reads_like_a_path_is_no_machine_s_name(owner: Cmdop, name: str) -> None:
+    for line in (("show", name), ("rename", name, "new"), ("exec", name, "--", "true")):
+        asked = owner.here("connect", *line)
+        assert asked.code in (Exit.NOT_FOUND, Exit.REMOTE), line
+        assert f"is called {name}" in asked.err
+        assert "no such address" not in asked.err
 
 
 MISSPELT = (

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import websockets
 
+from cmdop_sdk.errors import LimitReached
 from cmdop_wire import frames
 from cmdop_wire.frames import LIMITS, LINK, CloseCode, Kind
-from tests.agents import register
+from tests.agents import register, start_agent
 from tests.processes import Server
+from tests.relay.seats import SHELL, stream
 from tests.relay.test_handshakes import AGENT, closed_with, dial, opening, take, told_to_wait
 from tests.world import World, make_world
 
@@ -71,6 +73,25 @@ def test_half_of_a_machine_s_channels_is_the_most_for_one(world: World, tmp_path
                 assert (await take(link))[0] is Kind.OPEN
 
     asyncio.run(play())
+
+
+def test_half_of_a_session_s_observers_is_the_most_for_one(world: World, tmp_path: Path) -> None:
+    running, half = start_agent(world, tmp_path / "web", "web-1"), LIMITS.observers // 2
+    watching = {"kind": "observe", "machine": "web-1"}
+
+    async def play() -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(stream(world, world.token("member"), machine="web-1", **SHELL))
+            for _ in range(half):
+                await stack.enter_async_context(stream(world, world.token("guest"), **watching))
+            with pytest.raises(LimitReached, match=f"^you take {half} of {LIMITS.observers} places at this session"):
+                await stack.enter_async_context(stream(world, world.token("guest"), **watching))
+            await stack.enter_async_context(stream(world, world.token("admin"), **watching))
+
+    try:
+        asyncio.run(play())
+    finally:
+        running.stop()
 
 
 def test_a_quarter_of_the_descriptors_is_the_most_for_one(new_server: Callable[..., Server]) -> None:
